@@ -1,0 +1,400 @@
+// The owner-tagged ring: many producers, many consumers, bounded, FIFO by claim. Any of them may be killed at any
+// instruction and the others carry on, because a claim is one compare-and-swap on the slot itself and carries
+// its owner's id: there is no instant at which a claim is anonymous. (The famous bounded rings claim in a shared
+// counter; whose claim it was dies with the claimer.)
+//
+// A slot's control word:   lap:40 | tag:5 | state:3 | owner:16
+//
+//   EMPTY(l) --claim--> WRITING(l,me) --publish--> FULL(l) --claim--> READING(l,me) --commit--> EMPTY(l+1)
+//                            |                        ^                    |
+//                            | abandon / rescue       +-- give back / rescue (epoch is raised)
+//                            v                                             | commit, memory beside the slot
+//                         SKIP(l) --pass by--> EMPTY(l+1)                  v
+//                                                              CLEARING(l,me) --memory given back--> EMPTY(l+1)
+//
+// I1 positions are claimed without gaps: a producer steps from t to t+1 only after it saw t claimed; likewise
+//    consumers. So EMPTY(lap of h) at a consumer's h means that the ring is empty.
+// I2 hints (private to a process, and shared) are lower bounds of the truth. A hint ahead would make a hole.
+// I3 only the owner, or who holds proof of the owner's death, leaves WRITING, READING or CLEARING.
+// I4 each rescue raises the slot's tag: the compare-and-swap of a rescuer who was stopped meanwhile fails.
+// I5 the memory beside a slot belongs to the slot's owner; `extent_bytes` of it are allocated (at most).
+//
+// Ordering ledger
+//   R1 publish FULL -> A1 claim for reading : the consumer sees the payload         (else: reads garbage)
+//   R2 commit EMPTY -> A2 claim for writing : the producer's bytes come after the consumer's reads
+//   S1 publish, commit: seq_cst exchanges, before the load of the sleepers' word (waiting.hpp: S3, S4)
+//   S3 claim for writing before the load of `control`, close() before the consumers' look at the slots: a put
+//      that claims after a getter saw "closed and empty" sees "closed" (else: a message for nobody)
+//   R4 epoch raised after the slots were repaired -> A4 : who sees the epoch finds the messages given back
+// Source: owner ids as in iceoryx2's RobustUniqueIndexSet, claim on the entry as in erez-strauss/mpmc; the
+// recovery and redelivery are ours.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "sluice/shm/segment.hpp"
+#include "sluice/shm/waiting.hpp"
+
+namespace sluice::shm {
+
+enum class SlotState : std::uint8_t { empty, writing, full, reading, skip, clearing };
+
+/// The control word, taken apart.
+struct SlotControl {
+    static constexpr unsigned kOwnerBits = 16;
+    static constexpr unsigned kStateBits = 3;
+    static constexpr unsigned kTagBits = 5;
+    static constexpr unsigned kLapShift = kOwnerBits + kStateBits + kTagBits;
+    static constexpr std::uint64_t kLapMask = (1ULL << (64U - kLapShift)) - 1;
+
+    std::uint64_t word;
+
+    static constexpr SlotControl make(std::uint64_t lap, std::uint64_t tag, SlotState state,
+                                      MemberId owner) noexcept {
+        return {((lap & kLapMask) << kLapShift) |
+                ((tag & 31U) << (kOwnerBits + kStateBits)) |
+                (static_cast<std::uint64_t>(state) << kOwnerBits) | owner};
+    }
+    constexpr std::uint64_t lap() const noexcept { return word >> kLapShift; }
+    constexpr std::uint64_t tag() const noexcept {
+        return (word >> (kOwnerBits + kStateBits)) & 31U;
+    }
+    constexpr SlotState state() const noexcept {
+        return static_cast<SlotState>((word >> kOwnerBits) & 7U);
+    }
+    constexpr MemberId owner() const noexcept { return static_cast<MemberId>(word); }
+
+    /// The same lap and tag in another state.
+    constexpr SlotControl with(SlotState state, MemberId owner) const noexcept {
+        return make(lap(), tag(), state, owner);
+    }
+    /// The next state by way of a rescue (I4).
+    constexpr SlotControl rescued(SlotState state, MemberId owner) const noexcept {
+        return make(lap(), tag() + 1, state, owner);
+    }
+    constexpr SlotControl next_lap() const noexcept {
+        return make(lap() + 1, tag(), SlotState::empty, kNobody);
+    }
+    /// How many laps the slot is ahead of `position_lap`, modulo the lap's 40 bits.
+    constexpr std::int64_t laps_ahead_of(std::uint64_t position_lap) const noexcept {
+        return static_cast<std::int64_t>((lap() - position_lap) << kLapShift) >>
+               static_cast<int>(kLapShift);
+    }
+};
+
+/// One slot. The payload follows; its size is the segment's element_bytes.
+struct SlotLayout {
+    std::atomic<std::uint64_t> control;
+};
+
+/// What follows the control word where values have their length (and may lie beside the slot).
+struct ValueSlotLayout {
+    std::atomic<std::uint64_t> control;
+    std::uint64_t value_bytes;                 // the owner's
+    std::atomic<std::uint64_t> extent_bytes;   // I5; read by rescuers
+    std::byte inline_bytes[1];                 // as many as the slot has
+};
+static_assert(offsetof(ValueSlotLayout, inline_bytes) == 24);
+
+/// The ring's shared words. `control`: closed:1 | epoch:63. The gate line changes only when somebody parks,
+/// closes or dies, so every process keeps a copy of it.
+struct MpmcRingLayout {
+    static constexpr std::uint64_t kClosed = 1;
+    static constexpr std::uint64_t kEpochStep = 2;
+
+    alignas(kIsolationBytes) std::atomic<std::uint64_t> control;
+    EventCountLayout items;  // consumers sleep here
+    EventCountLayout room;   // producers sleep here
+    EventCountLayout tasks;  // join() sleeps here
+    alignas(kIsolationBytes) std::atomic<std::uint64_t> tail_hint;  // I2
+    alignas(kIsolationBytes) std::atomic<std::uint64_t> head_hint;  // I2
+    alignas(kIsolationBytes) std::byte slots[1];
+};
+static_assert(offsetof(MpmcRingLayout, items) == 8 && offsetof(MpmcRingLayout, room) == 16);
+static_assert(offsetof(MpmcRingLayout, tail_hint) == 128);
+static_assert(offsetof(MpmcRingLayout, slots) == 384);
+
+/// Why an operation did not happen, or that it did.
+enum class RingResult : std::uint8_t {
+    done,
+    full,       // no room at the tail
+    empty,      // nothing at the head
+    pending,    // the oldest claim is not published yet: FIFO, so wait
+    closed,
+    no_member,  // this thread could not become a member
+};
+
+/// A slot that this thread owns, between claim and publication or commit.
+struct ClaimedSlot {
+    std::byte* slot{};
+    SlotControl control{};
+    std::uint64_t position{};
+
+    std::byte* payload(std::size_t offset) const noexcept { return slot + offset; }
+};
+
+/// This process's view of a ring. All operations may be called by any thread of any process at once.
+class MpmcRing {
+ public:
+    struct Shape {
+        std::uint64_t capacity{};       // slots; a power of two
+        std::uint64_t slot_bytes{};     // a multiple of 16
+        bool values_have_extents{};     // ValueSlotLayout, and memory beside the slots
+        std::uint64_t first_position{}; // tests start near the wrap
+    };
+
+    static std::size_t bytes(const Shape& shape) noexcept;
+    static std::uint64_t layout_signature() noexcept;
+    static void initialise(std::byte* body, const Shape& shape) noexcept;
+    /// Whether numbers read from a header can be a ring of that many bytes.
+    static bool fits(const Shape& shape, std::size_t body_bytes) noexcept;
+
+    MpmcRing(Segment& segment, const Shape& shape) noexcept;
+    MpmcRing(const MpmcRing&) = delete;
+    MpmcRing& operator=(const MpmcRing&) = delete;
+    ~MpmcRing() { segment_->members().set_sweeper({}); }
+
+    /// Claims the next slot for writing. Commit store: none; until publish() the message does not exist.
+    /// Progress: lock-free among claimers. Crash: the slot becomes SKIP when a survivor meets it.
+    RingResult claim(ClaimedSlot& claimed) noexcept;
+
+    /// Commit store of a put: the message exists from this exchange on, whoever dies.
+    void publish(const ClaimedSlot& claimed) noexcept;
+
+    /// Gives the claimed slot up; consumers pass it by.
+    void abandon(const ClaimedSlot& claimed) noexcept;
+
+    /// Claims the oldest message for reading. Crash: it is given back, and the epoch raised.
+    RingResult claim_read(ClaimedSlot& claimed) noexcept;
+
+    /// Commit store of a get: the message counts as taken from this exchange on.
+    void commit(const ClaimedSlot& claimed) noexcept;
+
+    /// Puts the message back where it was; one consumer will find it.
+    void give_back(const ClaimedSlot& claimed) noexcept;
+
+    /// Forbids further claims for writing and wakes everybody.
+    void close() noexcept;
+    bool closed() const noexcept {
+        return (layout_->control.load(std::memory_order_seq_cst) & MpmcRingLayout::kClosed) != 0;
+    }
+
+    /// Messages in the ring: exact when nobody operates, else some number it had meanwhile.
+    std::uint64_t size() const noexcept;
+    bool readable() const noexcept;
+    bool full() const noexcept;
+    std::uint64_t capacity() const noexcept { return mask_ + 1; }
+
+    /// Resolves the claims of a member that has ended: WRITING becomes SKIP, READING becomes FULL again. The
+    /// caller has proof of death. Idempotent; several may do it at once.
+    void sweep(MemberId dead) noexcept;
+
+    /// For waiters: rescues whom the operation waits for, if dead, and names his bell, if alive.
+    FutexWatch stuck_putting() noexcept;
+    FutexWatch stuck_getting() noexcept;
+
+    MpmcRingLayout& layout() const noexcept { return *layout_; }
+    Members& members() const noexcept { return segment_->members(); }
+
+    // The memory beside the slots (values_have_extents only).
+    bool write_extent(const ClaimedSlot& claimed, std::span<const std::byte> value,
+                      Failure& failure) noexcept;
+    bool read_extent(const ClaimedSlot& claimed, std::span<std::byte> value,
+                     Failure& failure) const noexcept;
+
+ private:
+    SlotLayout& slot_at(std::uint64_t position) const noexcept {
+        return *reinterpret_cast<SlotLayout*>(slots_ + (position & mask_) * slot_bytes_);
+    }
+    ValueSlotLayout& value_slot(std::byte* slot) const noexcept {
+        return *reinterpret_cast<ValueSlotLayout*>(slot);
+    }
+    std::uint64_t lap_of(std::uint64_t position) const noexcept { return position >> lap_shift_; }
+    std::uint64_t position_of(std::uint64_t near, std::int64_t laps) const noexcept {
+        return near + (static_cast<std::uint64_t>(laps) << lap_shift_);
+    }
+    std::uint64_t find_tail() const noexcept;
+    std::uint64_t find_head() const noexcept;
+    RingResult claim_given_back(ClaimedSlot& claimed, MemberId me, std::uint64_t control) noexcept;
+    void pass_by(SlotLayout& slot, SlotControl seen, MemberId me) noexcept;
+    void finish_clearing(SlotLayout& slot, SlotControl mine) noexcept;
+    bool holds_much(std::byte* slot) const noexcept;
+    bool somebody_reads() const noexcept;
+    void after_commit() noexcept;
+
+    static constexpr std::uint64_t kHintEvery = 16;  // shared hints are refreshed this often
+    // A slot keeps this much of the memory beside it for the next value; more is given back at once.
+    static constexpr std::uint64_t kExtentKept = 64U << 10U;
+    static constexpr unsigned kExtentShift = 36;     // 64 GiB of file offsets for each slot
+
+    // Constant after construction.
+    MpmcRingLayout* layout_;
+    std::byte* slots_;
+    Segment* segment_;
+    std::uint64_t mask_;
+    std::uint64_t slot_bytes_;
+    unsigned lap_shift_;
+    bool values_have_extents_;
+    // Lower bounds (I2), shared by this process's threads; relaxed: the slots are the truth.
+    alignas(kIsolationBytes) std::atomic<std::uint64_t> tail_;
+    alignas(kIsolationBytes) std::atomic<std::uint64_t> head_;
+    std::atomic<std::uint64_t> epoch_seen_;
+};
+
+inline RingResult MpmcRing::claim(ClaimedSlot& claimed) noexcept {
+    const MemberId me = members().id();
+    if (me == kNobody) [[unlikely]] {
+        return RingResult::no_member;
+    }
+    std::uint64_t position = tail_.load(std::memory_order_relaxed);  // I2
+    for (;;) {
+        SlotLayout& slot = slot_at(position);
+        SlotControl seen{slot.control.load(std::memory_order_acquire)};  // A2
+        const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
+        if (ahead == 0) {
+            if (seen.state() == SlotState::empty) [[likely]] {
+                const SlotControl mine = seen.with(SlotState::writing, me);
+                // seq_cst, S3: before the look at `control` below.
+                if (!slot.control.compare_exchange_strong(seen.word, mine.word,
+                                                          std::memory_order_seq_cst,
+                                                          std::memory_order_relaxed)) {
+                    continue;  // claimed under our eyes: look again, then step on
+                }
+                claimed = {reinterpret_cast<std::byte*>(&slot), mine, position};
+                tail_.store(position + 1, std::memory_order_relaxed);  // I2
+                if (position % kHintEvery == 0) {
+                    layout_->tail_hint.store(position, std::memory_order_relaxed);  // I2
+                }
+                if (closed()) [[unlikely]] {
+                    abandon(claimed);
+                    return RingResult::closed;
+                }
+                return RingResult::done;
+            }
+            ++position;  // claimed by another (I1)
+        } else if (ahead > 0) {
+            // We are a lap or more behind: EMPTY(l) says that all before it in lap l-1 and it were claimed.
+            const std::uint64_t there = position_of(position, ahead);
+            const std::uint64_t bound =
+                seen.state() == SlotState::empty ? there - capacity() + 1 : there + 1;
+            position = static_cast<std::int64_t>(bound - position) > 0 ? bound : position + 1;
+            const std::uint64_t hint = layout_->tail_hint.load(std::memory_order_relaxed);  // I2
+            if (static_cast<std::int64_t>(hint - position) > 0) {
+                position = hint;
+            }
+        } else {
+            // The slot still belongs to the lap before: the ring is full (I1), unless what lies there is
+            // nothing: then anybody may clear it away.
+            tail_.store(position, std::memory_order_relaxed);  // I2
+            if (seen.state() == SlotState::skip) {
+                pass_by(slot, seen, me);
+                continue;
+            }
+            return closed() ? RingResult::closed : RingResult::full;
+        }
+    }
+}
+
+inline void MpmcRing::publish(const ClaimedSlot& claimed) noexcept {
+    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
+    slot.control.exchange(claimed.control.with(SlotState::full, kNobody).word,
+                          std::memory_order_seq_cst);  // R1 S1
+    SlotLayout& next = slot_at(claimed.position + 1);
+    prefetch_for_write(&next);
+    layout_->items.notify_one();
+    // Other producers asleep, and room for one more: slots may be freed out of order, and then the one
+    // wake-up went to whoever could not use it.
+    if (layout_->room.has_sleepers()) [[unlikely]] {
+        const SlotControl there{next.control.load(std::memory_order_relaxed)};  // a hint
+        if (there.laps_ahead_of(lap_of(claimed.position + 1)) == 0 &&
+            there.state() == SlotState::empty) {
+            layout_->room.wake_one();
+        }
+    }
+}
+
+inline RingResult MpmcRing::claim_read(ClaimedSlot& claimed) noexcept {
+    const MemberId me = members().id();
+    if (me == kNobody) [[unlikely]] {
+        return RingResult::no_member;
+    }
+    // Read before the slots are: "closed" counts only if it came before the emptiness (S3).
+    const std::uint64_t control = layout_->control.load(std::memory_order_seq_cst);  // A4
+    if (control >> 1U != epoch_seen_.load(std::memory_order_relaxed)) [[unlikely]] {
+        if (claim_given_back(claimed, me, control) == RingResult::done) {
+            return RingResult::done;
+        }
+    }
+    std::uint64_t position = head_.load(std::memory_order_relaxed);  // I2
+    for (;;) {
+        SlotLayout& slot = slot_at(position);
+        SlotControl seen{slot.control.load(std::memory_order_seq_cst)};  // S3
+        const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
+        if (ahead == 0) {
+            switch (seen.state()) {
+                case SlotState::full: {
+                    const SlotControl mine = seen.with(SlotState::reading, me);
+                    if (!slot.control.compare_exchange_strong(seen.word, mine.word,
+                                                              std::memory_order_acq_rel,  // A1
+                                                              std::memory_order_relaxed)) {
+                        continue;
+                    }
+                    claimed = {reinterpret_cast<std::byte*>(&slot), mine, position};
+                    head_.store(position + 1, std::memory_order_relaxed);  // I2
+                    if (position % kHintEvery == 0) {
+                        layout_->head_hint.store(position, std::memory_order_relaxed);  // I2
+                    }
+                    return RingResult::done;
+                }
+                case SlotState::empty:
+                    head_.store(position, std::memory_order_relaxed);  // I2
+                    if ((control & MpmcRingLayout::kClosed) == 0) [[likely]] {
+                        return RingResult::empty;
+                    }
+                    // A reader may yet give its message back.
+                    return somebody_reads() ? RingResult::pending : RingResult::closed;
+                case SlotState::skip: pass_by(slot, seen, me); continue;
+                case SlotState::writing: return RingResult::pending;
+                case SlotState::reading:
+                case SlotState::clearing: ++position; break;  // taken by another (I1)
+                default: return RingResult::empty;            // no state of ours: damaged
+            }
+        } else if (ahead > 0) {
+            const std::uint64_t bound = position_of(position, ahead) - capacity() + 1;
+            position = static_cast<std::int64_t>(bound - position) > 0 ? bound : position + 1;
+            const std::uint64_t hint = layout_->head_hint.load(std::memory_order_relaxed);  // I2
+            if (static_cast<std::int64_t>(hint - position) > 0) {
+                position = hint;
+            }
+        } else {
+            // The lap before is still being read here, so nothing can have been claimed at this position.
+            // (A message given back lies here? claim_given_back finds it.)
+            if ((control & MpmcRingLayout::kClosed) != 0 && !somebody_reads()) {
+                return RingResult::closed;
+            }
+            return (control & MpmcRingLayout::kClosed) != 0 ? RingResult::pending
+                                                            : RingResult::empty;
+        }
+    }
+}
+
+inline void MpmcRing::commit(const ClaimedSlot& claimed) noexcept {
+    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
+    if (values_have_extents_ && holds_much(claimed.slot)) [[unlikely]] {
+        const SlotControl clearing = claimed.control.with(SlotState::clearing, claimed.control.owner());
+        slot.control.exchange(clearing.word, std::memory_order_seq_cst);
+        finish_clearing(slot, clearing);
+    } else {
+        slot.control.exchange(claimed.control.next_lap().word,
+                              std::memory_order_seq_cst);  // R2 S1
+    }
+    layout_->room.notify_one();
+    if (layout_->items.has_sleepers() || closed()) [[unlikely]] {
+        after_commit();
+    }
+}
+
+}  // namespace sluice::shm

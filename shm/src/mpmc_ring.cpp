@@ -1,0 +1,292 @@
+// The owner-tagged ring: shape, rescue, redelivery, closing. The fast paths are in the header.
+#include "sluice/shm/mpmc_ring.hpp"
+
+#include <bit>
+#include <new>
+
+namespace sluice::shm {
+
+std::size_t MpmcRing::bytes(const Shape& shape) noexcept {
+    return offsetof(MpmcRingLayout, slots) + shape.capacity * shape.slot_bytes;
+}
+
+std::uint64_t MpmcRing::layout_signature() noexcept {
+    std::uint64_t hash = fnv1a("mpmc ring: control lap40 tag5 state3 owner16; gate; hints; slots");
+    hash = fnv1a(offsetof(MpmcRingLayout, tail_hint), hash);
+    hash = fnv1a(offsetof(MpmcRingLayout, head_hint), hash);
+    hash = fnv1a(offsetof(ValueSlotLayout, inline_bytes), hash);
+    return fnv1a(offsetof(MpmcRingLayout, slots), hash);
+}
+
+bool MpmcRing::fits(const Shape& shape, std::size_t body_bytes) noexcept {
+    constexpr std::uint64_t kCapacityMax = 1ULL << 26U;  // 2^26 slots x 2^36 bytes beside each
+    return std::has_single_bit(shape.capacity) && shape.capacity <= kCapacityMax &&
+           shape.slot_bytes >= 16 && shape.slot_bytes % 16 == 0 &&
+           shape.slot_bytes <= (body_bytes / shape.capacity) && bytes(shape) <= body_bytes;
+}
+
+void MpmcRing::initialise(std::byte* body, const Shape& shape) noexcept {
+    auto* layout = new (body) MpmcRingLayout{};
+    // Nobody sees the ring before its segment is ready: relaxed throughout.
+    layout->tail_hint.store(shape.first_position, std::memory_order_relaxed);
+    layout->head_hint.store(shape.first_position, std::memory_order_relaxed);
+    const auto shift = static_cast<unsigned>(std::countr_zero(shape.capacity));
+    for (std::uint64_t step = 0; step < shape.capacity; ++step) {
+        const std::uint64_t position = shape.first_position + step;
+        std::byte* at = layout->slots + (position & (shape.capacity - 1)) * shape.slot_bytes;
+        auto* slot = new (at) SlotLayout{};
+        slot->control.store(
+            SlotControl::make(position >> shift, 0, SlotState::empty, kNobody).word,
+            std::memory_order_relaxed);
+    }
+}
+
+MpmcRing::MpmcRing(Segment& segment, const Shape& shape) noexcept
+    : layout_(reinterpret_cast<MpmcRingLayout*>(segment.body())),
+      slots_(layout_->slots),
+      segment_(&segment),
+      mask_(shape.capacity - 1),
+      slot_bytes_(shape.slot_bytes),
+      lap_shift_(static_cast<unsigned>(std::countr_zero(shape.capacity))),
+      values_have_extents_(shape.values_have_extents),
+      tail_(layout_->tail_hint.load(std::memory_order_relaxed)),
+      head_(layout_->head_hint.load(std::memory_order_relaxed)),
+      epoch_seen_(0) {
+    // epoch_seen_ 0: a newcomer to a ring that has seen deaths scans once.
+    segment.members().set_sweeper({[](void* ring, MemberId dead) {
+                                       static_cast<MpmcRing*>(ring)->sweep(dead);
+                                   },
+                                   this});
+}
+
+void MpmcRing::abandon(const ClaimedSlot& claimed) noexcept {
+    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
+    slot.control.exchange(claimed.control.with(SlotState::skip, kNobody).word,
+                          std::memory_order_seq_cst);  // R1 S1: nothing to read, but the same rules
+    // A consumer may be waiting for just this slot.
+    layout_->items.notify_one();
+}
+
+void MpmcRing::give_back(const ClaimedSlot& claimed) noexcept {
+    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
+    slot.control.exchange(claimed.control.with(SlotState::full, kNobody).word,
+                          std::memory_order_seq_cst);  // R1
+    layout_->control.fetch_add(MpmcRingLayout::kEpochStep, std::memory_order_seq_cst);  // R4
+    layout_->items.notify_all();
+}
+
+void MpmcRing::after_commit() noexcept {
+    if (closed()) {
+        // Getters wait until nobody reads any more; this may have been the last.
+        layout_->items.notify_all();
+    } else if (readable()) {
+        // More to take, and others asleep: messages may be published out of order, and then the one wake-up
+        // went to whoever had to wait for the older claim.
+        layout_->items.notify_one();
+    }
+}
+
+RingResult MpmcRing::claim_given_back(ClaimedSlot& claimed, MemberId me,
+                                      std::uint64_t control) noexcept {
+    // Behind every head there is at most one lap of messages given back. Oldest first.
+    const std::uint64_t head = find_head();
+    for (std::uint64_t position = head - capacity(); position != head; ++position) {
+        SlotLayout& slot = slot_at(position);
+        SlotControl seen{slot.control.load(std::memory_order_acquire)};
+        if (seen.state() != SlotState::full || seen.laps_ahead_of(lap_of(position)) != 0) {
+            continue;
+        }
+        const SlotControl mine = seen.with(SlotState::reading, me);
+        if (slot.control.compare_exchange_strong(seen.word, mine.word, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed)) {  // A1
+            claimed = {reinterpret_cast<std::byte*>(&slot), mine, position};
+            return RingResult::done;  // the epoch stays unseen: there may be more
+        }
+    }
+    epoch_seen_.store(control >> 1U, std::memory_order_relaxed);  // found nothing as of that epoch
+    return RingResult::empty;
+}
+
+void MpmcRing::pass_by(SlotLayout& slot, SlotControl seen, MemberId me) noexcept {
+    if (values_have_extents_ && holds_much(reinterpret_cast<std::byte*>(&slot))) {
+        const SlotControl mine = seen.with(SlotState::clearing, me);
+        if (slot.control.compare_exchange_strong(seen.word, mine.word, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed)) {
+            finish_clearing(slot, mine);
+            layout_->room.notify_one();
+        }
+        return;
+    }
+    if (slot.control.compare_exchange_strong(seen.word, seen.next_lap().word,
+                                             std::memory_order_seq_cst,  // R2 S1
+                                             std::memory_order_relaxed)) {
+        layout_->room.notify_one();
+    }
+}
+
+bool MpmcRing::holds_much(std::byte* slot) const noexcept {
+    // relaxed: the slot is ours, or its content is nobody's
+    return value_slot(slot).extent_bytes.load(std::memory_order_relaxed) > kExtentKept;
+}
+
+void MpmcRing::finish_clearing(SlotLayout& slot, SlotControl mine) noexcept {
+    auto& value = value_slot(reinterpret_cast<std::byte*>(&slot));
+    const auto index = static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(&slot) - slots_) /
+                       slot_bytes_;
+    // Idempotent, so that whoever finds a dead clearer's slot does it again. I5: the memory first, then the note.
+    const std::uint64_t held = value.extent_bytes.load(std::memory_order_relaxed);  // ours
+    segment_->mapping().release_beyond(index << kExtentShift, held);
+    value.extent_bytes.store(0, std::memory_order_relaxed);  // published by the exchange
+    slot.control.exchange(mine.next_lap().word, std::memory_order_seq_cst);  // R2 S1
+}
+
+bool MpmcRing::write_extent(const ClaimedSlot& claimed, std::span<const std::byte> value,
+                            Failure& failure) noexcept {
+    ValueSlotLayout& slot = value_slot(claimed.slot);
+    if (value.size() > (1ULL << kExtentShift)) {
+        failure.set(FailureKind::bad_argument, "a value of " + std::to_string(value.size()) +
+                                                   " bytes is longer than 64 GiB");
+        return false;
+    }
+    // I5: noted before it is taken, for whoever finds us dead.
+    if (slot.extent_bytes.load(std::memory_order_relaxed) < value.size()) {  // ours
+        slot.extent_bytes.store(value.size(), std::memory_order_release);
+    }
+    const std::uint64_t index = claimed.position & mask_;
+    return segment_->mapping().write_beyond(index << kExtentShift, value, failure);
+}
+
+bool MpmcRing::read_extent(const ClaimedSlot& claimed, std::span<std::byte> value,
+                           Failure& failure) const noexcept {
+    const std::uint64_t index = claimed.position & mask_;
+    return segment_->mapping().read_beyond(index << kExtentShift, value, failure);
+}
+
+void MpmcRing::close() noexcept {
+    layout_->control.fetch_or(MpmcRingLayout::kClosed, std::memory_order_seq_cst);  // S3
+    layout_->items.notify_all();
+    layout_->room.notify_all();
+    layout_->tasks.notify_all();
+}
+
+bool MpmcRing::somebody_reads() const noexcept {
+    for (std::uint64_t index = 0; index <= mask_; ++index) {
+        const SlotControl seen{slot_at(index).control.load(std::memory_order_seq_cst)};  // S3
+        if (seen.state() == SlotState::reading || seen.state() == SlotState::full ||
+            seen.state() == SlotState::writing) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::uint64_t MpmcRing::find_tail() const noexcept {
+    std::uint64_t position = tail_.load(std::memory_order_relaxed);  // I2
+    for (std::uint64_t step = 0; step < 4 * capacity(); ++step) {
+        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};
+        const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
+        if (ahead < 0 || (ahead == 0 && seen.state() == SlotState::empty)) {
+            break;
+        }
+        if (ahead == 0) {
+            ++position;
+        } else {
+            const std::uint64_t there = position_of(position, ahead);
+            const std::uint64_t bound =
+                seen.state() == SlotState::empty ? there - capacity() + 1 : there + 1;
+            position = static_cast<std::int64_t>(bound - position) > 0 ? bound : position + 1;
+        }
+    }
+    return position;
+}
+
+std::uint64_t MpmcRing::find_head() const noexcept {
+    std::uint64_t position = head_.load(std::memory_order_relaxed);  // I2
+    for (std::uint64_t step = 0; step < 4 * capacity(); ++step) {
+        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};
+        const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
+        if (ahead < 0 || (ahead == 0 && (seen.state() == SlotState::empty ||
+                                         seen.state() == SlotState::writing ||
+                                         seen.state() == SlotState::full ||
+                                         seen.state() == SlotState::skip))) {
+            break;
+        }
+        const std::uint64_t bound = position_of(position, ahead) - capacity() + 1;
+        position = ahead > 0 && static_cast<std::int64_t>(bound - position) > 0 ? bound
+                                                                                : position + 1;
+    }
+    return position;
+}
+
+std::uint64_t MpmcRing::size() const noexcept {
+    const std::uint64_t head = find_head();
+    const std::uint64_t tail = find_tail();
+    const auto between = static_cast<std::int64_t>(tail - head);
+    if (between <= 0) {
+        return 0;
+    }
+    return static_cast<std::uint64_t>(between) < capacity() ? static_cast<std::uint64_t>(between)
+                                                            : capacity();
+}
+
+bool MpmcRing::readable() const noexcept {
+    const std::uint64_t head = find_head();
+    const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};
+    return seen.laps_ahead_of(lap_of(head)) == 0 && seen.state() == SlotState::full;
+}
+
+bool MpmcRing::full() const noexcept {
+    const std::uint64_t tail = find_tail();
+    const SlotControl seen{slot_at(tail).control.load(std::memory_order_acquire)};
+    return seen.laps_ahead_of(lap_of(tail)) < 0;
+}
+
+void MpmcRing::sweep(MemberId dead) noexcept {
+    bool changed = false;
+    for (std::uint64_t index = 0; index <= mask_; ++index) {
+        SlotLayout& slot = slot_at(index);
+        SlotControl seen{slot.control.load(std::memory_order_acquire)};
+        if (seen.owner() != dead) {
+            continue;
+        }
+        SlotControl mended{};
+        switch (seen.state()) {
+            case SlotState::writing: mended = seen.rescued(SlotState::skip, kNobody); break;
+            case SlotState::reading: mended = seen.rescued(SlotState::full, kNobody); break;
+            case SlotState::clearing:
+                // Taken already; what is left is to give the memory back. SKIP says just that: the next who
+                // passes clears it.
+                mended = seen.rescued(SlotState::skip, kNobody);
+                break;
+            default: continue;
+        }
+        changed = slot.control.compare_exchange_strong(seen.word, mended.word,
+                                                       std::memory_order_seq_cst,
+                                                       std::memory_order_relaxed) ||
+                  changed;  // I4
+    }
+    // Raised even if nothing changed here: another rescuer may have died between mending and this.
+    static_cast<void>(changed);
+    layout_->control.fetch_add(MpmcRingLayout::kEpochStep, std::memory_order_seq_cst);  // R4
+    layout_->items.notify_all();
+    layout_->room.notify_all();
+    layout_->tasks.notify_all();
+}
+
+FutexWatch MpmcRing::stuck_putting() noexcept {
+    const SlotControl seen{slot_at(find_tail()).control.load(std::memory_order_acquire)};
+    if (members().has_ended(seen.owner())) {
+        members().rescue(seen.owner());
+        return {};
+    }
+    return seen.owner() == kNobody ? FutexWatch{} : members().watch(seen.owner());
+}
+
+FutexWatch MpmcRing::stuck_getting() noexcept {
+    // A reader that died holds a message that nobody is stuck on: look at everyone.
+    members().rescue();
+    const SlotControl seen{slot_at(find_head()).control.load(std::memory_order_acquire)};
+    return seen.owner() == kNobody ? FutexWatch{} : members().watch(seen.owner());
+}
+
+}  // namespace sluice::shm

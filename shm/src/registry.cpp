@@ -1,0 +1,279 @@
+// Arming, retiring and reclaiming of bells; the registry's file.
+#include "sluice/shm/registry.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <new>
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sluice/shm/mapping.hpp"
+
+namespace sluice::shm {
+namespace {
+
+constexpr std::uint64_t kMagic = 0x5245'4749'5354'5259ULL;  // "REGISTRY"
+constexpr std::uint32_t kVersion = 1;
+
+// The file: this header, padded to a page, then the entries. Complete before it gets its name.
+struct RegistryLayout {
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t entries;
+    std::uint64_t layout_signature;
+    std::uint64_t nonce;
+};
+constexpr std::size_t kHeaderBytes = kPageBytesMin;
+constexpr std::size_t kRegistryBytes = kHeaderBytes + Registry::kEntries * sizeof(BellLayout);
+
+// What two builds must agree on to share bells. The mutex is the C library's.
+constexpr std::uint64_t layout_signature() noexcept {
+    std::uint64_t hash = fnv1a("sluice registry: bell 48, incarnation, state, process, identity");
+    hash = fnv1a(sizeof(BellLayout), hash);
+    hash = fnv1a(sizeof(pthread_mutex_t), hash);
+    return fnv1a(Registry::kEntries, hash);
+}
+
+std::uint64_t state_word(BellState state) noexcept {
+    const ProcessIdentity& self = this_process();
+    return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(self.pid)) << 32U) |
+           ((self.pid_namespace & 0xff'ffffU) << 8U) | static_cast<std::uint64_t>(state);
+}
+
+BellState state_of(std::uint64_t word) noexcept { return static_cast<BellState>(word & 0xffU); }
+
+pthread_mutex_t* mutex_of(BellLayout& entry) noexcept {
+    return reinterpret_cast<pthread_mutex_t*>(entry.bell);
+}
+
+// This thread's bell. The destructor runs at the thread's orderly end; a child forgets it without ringing.
+struct ThreadBell {
+    BellReference reference{};
+    bool armed{false};
+    ~ThreadBell() {
+        if (armed) {
+            Failure ignored;
+            if (Registry* registry = Registry::instance(ignored)) {
+                registry->retire(reference);
+            }
+        }
+    }
+};
+thread_local ThreadBell thread_bell;
+
+std::atomic<Registry*> the_registry{nullptr};
+pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void forget_bell_in_child() noexcept {
+    thread_bell.armed = false;  // the C library has emptied the child's robust list
+    pthread_mutex_init(&registry_lock, nullptr);
+}
+
+bool describe(Mapping& mapping, Failure& failure, const std::string& path, std::uint64_t& nonce) {
+    RegistryLayout header{};
+    std::memcpy(&header, mapping.data(), sizeof header);
+    if (header.magic != kMagic || header.version != kVersion ||
+        header.layout_signature != layout_signature() || header.entries != Registry::kEntries) {
+        failure.set(FailureKind::bad_segment,
+                    path + " is not a registry of this version of sluice: end the programs that use "
+                           "the other version, then remove it");
+        return false;
+    }
+    nonce = header.nonce;
+    return true;
+}
+
+void initialise(Mapping& mapping) {
+    const RegistryLayout header{kMagic, kVersion, Registry::kEntries, layout_signature(),
+                                random_nonce()};
+    std::memcpy(mapping.data(), &header, sizeof header);
+}
+
+// Open, or make and name; whoever names first wins and the others open his.
+bool obtain(Mapping& mapping, std::uint64_t& nonce, Failure& failure) {
+    const std::string path =
+        "/dev/shm/sluice-registry-" + std::to_string(geteuid()) + "-" + std::to_string(kVersion);
+    constexpr int kAttempts = 100;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        failure = {};
+        if (auto opened = Mapping::open_file(path, sizeof(RegistryLayout), failure)) {
+            mapping = std::move(*opened);
+            return describe(mapping, failure, path, nonce) &&
+                   mapping.extend_to(round_up(kRegistryBytes, mapping.page_bytes()), path, failure);
+        }
+        if (failure.kind != FailureKind::environment || failure.error != ENOENT) {
+            return false;
+        }
+        failure = {};
+        auto made = Mapping::create_unnamed_file(kRegistryBytes, 0600, {}, failure);
+        if (!made) {
+            break;
+        }
+        initialise(*made);
+        if (made->publish_as(path, failure)) {
+            mapping = std::move(*made);
+            return describe(mapping, failure, path, nonce);
+        }
+        if (failure.error != EEXIST) {
+            break;
+        }
+    }
+    // No usable /dev/shm: share with our children at least. They inherit the mapping.
+    failure = {};
+    auto anonymous = Mapping::create_anonymous("registry", kRegistryBytes, {}, failure);
+    if (!anonymous) {
+        return false;
+    }
+    initialise(*anonymous);
+    mapping = std::move(*anonymous);
+    return describe(mapping, failure, path, nonce);
+}
+
+}  // namespace
+
+Registry* Registry::instance(Failure& failure) noexcept {
+    // acquire: sees the object complete. Pairs with the release below.
+    if (Registry* known = the_registry.load(std::memory_order_acquire)) {
+        return known;
+    }
+    pthread_mutex_lock(&registry_lock);
+    Registry* registry = the_registry.load(std::memory_order_relaxed);  // under the lock
+    if (registry == nullptr) {
+        static bool registered = false;  // under the lock
+        if (!registered) {
+            registered = pthread_atfork(nullptr, nullptr, forget_bell_in_child) == 0;
+        }
+        Mapping mapping;
+        std::uint64_t nonce = 0;
+        if (obtain(mapping, nonce, failure)) {
+            // Never unmapped: the kernel must find every bell at the end of every thread.
+            auto* kept = new (std::nothrow) Mapping(std::move(mapping));
+            if (kept != nullptr) {
+                auto* entries = reinterpret_cast<BellLayout*>(kept->data() + kHeaderBytes);
+                registry = new (std::nothrow) Registry(entries, nonce);
+            }
+            the_registry.store(registry, std::memory_order_release);
+        }
+    }
+    pthread_mutex_unlock(&registry_lock);
+    return registry;
+}
+
+bool Registry::try_take(BellLayout& entry, std::uint64_t seen, BellReference& reference,
+                        std::uint32_t index) noexcept {
+    const std::uint64_t arming = state_word(BellState::arming);
+    if (seen == arming ||
+        !entry.state.compare_exchange_strong(seen, arming, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed)) {
+        return false;  // another took it first
+    }
+    // R1: from here on references to the former tenant are dead, whatever the bell says.
+    const std::uint64_t incarnation =
+        entry.incarnation.fetch_add(1, std::memory_order_acq_rel) + 1;
+    const ProcessIdentity& self = this_process();
+    entry.start_time = self.start_time;
+    entry.pid_namespace = self.pid_namespace;
+    entry.pidfd_inode = self.pidfd_inode;
+    entry.pid = self.pid;
+    entry.thread = static_cast<std::int32_t>(syscall(SYS_gettid));
+    entry.process.store(self.nonce, std::memory_order_relaxed);  // published by R2
+
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(mutex_of(entry), &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    if (pthread_mutex_lock(mutex_of(entry)) != 0) {
+        return false;
+    }
+    // The kernel wakes a sleeper at our death only where this bit is set. Relaxed: only this thread and the
+    // kernel write a locked bell.
+    reinterpret_cast<FutexWord*>(entry.bell)->fetch_or(FUTEX_WAITERS, std::memory_order_relaxed);
+    entry.state.store(state_word(BellState::live), std::memory_order_release);  // R2
+    reference = {index, incarnation & kIncarnationMask};
+    return true;
+}
+
+bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexcept {
+    if (thread_bell.armed) {
+        reference = thread_bell.reference;
+        return true;
+    }
+    const auto start = static_cast<std::uint32_t>(random_nonce());
+    // First what was never used or orderly given back; then what the dead left. Evidence of deaths is kept for
+    // as long as there is room.
+    for (const bool take_dead : {false, true}) {
+        for (std::uint32_t step = 0; step < kEntries; ++step) {
+            const std::uint32_t index = (start + step) % kEntries;
+            BellLayout& entry = entries_[index];
+            const std::uint64_t seen = entry.state.load(std::memory_order_acquire);  // A2
+            const std::uint32_t bell = bell_word(entry).load(std::memory_order_acquire);  // A3
+            bool takeable = state_of(seen) == BellState::free;
+            if (take_dead && state_of(seen) == BellState::live) {
+                // Rung, or unlocked by a thread that died between unlocking and giving back.
+                takeable = (bell & FUTEX_OWNER_DIED) != 0 || bell == 0;
+            } else if (take_dead && state_of(seen) == BellState::arming) {
+                // Died while arming. Only a pid of our own namespace says anything.
+                const auto pid = static_cast<pid_t>(seen >> 32U);
+                takeable = ((seen ^ state_word(BellState::arming)) & 0xffff'ff00U) == 0 &&
+                           kill(pid, 0) != 0 && errno == ESRCH;
+            }
+            if (takeable && try_take(entry, seen, thread_bell.reference, index)) {
+                thread_bell.armed = true;
+                reference = thread_bell.reference;
+                return true;
+            }
+        }
+    }
+    errno = EAGAIN;
+    failure.environment("the registry of participants is full: " + std::to_string(kEntries) +
+                        " threads of this user hold a bell");
+    return false;
+}
+
+void Registry::retire(const BellReference& reference) noexcept {
+    BellLayout& entry = entries_[reference.entry % kEntries];
+    entry.incarnation.fetch_add(1, std::memory_order_acq_rel);  // R1: this life has ended
+    std::uint64_t mine = state_word(BellState::live);
+    pthread_mutex_unlock(mutex_of(entry));
+    // Fails where another took the unlocked entry for a dead one's: then it is his. Release: R2's counterpart.
+    entry.state.compare_exchange_strong(mine, state_word(BellState::free),
+                                        std::memory_order_release, std::memory_order_relaxed);
+}
+
+Liveness Registry::liveness(const ProcessIdentity& identity) const noexcept {
+    bool rang = false;
+    for (std::uint32_t index = 0; index < kEntries; ++index) {
+        const BellLayout& entry = entries_[index];
+        if (entry.process.load(std::memory_order_relaxed) != identity.nonce ||
+            state_of(entry.state.load(std::memory_order_acquire)) != BellState::live) {  // A2
+            continue;
+        }
+        const std::uint32_t bell = bell_word(entry).load(std::memory_order_acquire);  // A3
+        if ((bell & FUTEX_OWNER_DIED) == 0 && bell != 0) {
+            return Liveness::alive;
+        }
+        rang = rang || bell != 0;
+    }
+    return rang ? Liveness::dead : process_liveness(identity);
+}
+
+bool Registry::find_bell(std::uint64_t process_nonce, BellReference& reference) const noexcept {
+    for (std::uint32_t index = 0; index < kEntries; ++index) {
+        const BellLayout& entry = entries_[index];
+        if (entry.process.load(std::memory_order_relaxed) == process_nonce &&
+            state_of(entry.state.load(std::memory_order_acquire)) == BellState::live) {  // A2
+            reference = {index, entry.incarnation.load(std::memory_order_acquire) & kIncarnationMask};
+            if (!has_ended(reference)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+}  // namespace sluice::shm

@@ -1,0 +1,208 @@
+// Making, checking and opening segments.
+#include "sluice/shm/segment.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace sluice::shm {
+namespace {
+
+constexpr std::uint32_t kMembersMax = 65'535;
+
+std::uint64_t full_layout_signature(std::uint64_t body) noexcept {
+    std::uint64_t hash = fnv1a("sluice segment");
+    hash = fnv1a(sizeof(SegmentLayout), hash);
+    hash = fnv1a(SegmentLayout::kVersion, hash);
+    hash = fnv1a(offsetof(MembersLayout, cells), hash);
+    return fnv1a(body, hash);
+}
+
+}  // namespace
+
+std::string_view to_string(SegmentKind kind) noexcept {
+    switch (kind) {
+        case SegmentKind::queue: return "queue";
+        case SegmentKind::pipe: return "pipe";
+        case SegmentKind::byte_pipe: return "byte_pipe";
+    }
+    return "unknown";
+}
+
+Segment::~Segment() { members_.leave(); }
+
+std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentSpec& spec,
+                                           const MemoryOptions& options, mode_t mode,
+                                           Failure& failure) {
+    Registry* registry = Registry::instance(failure);
+    if (registry == nullptr) {
+        return nullptr;
+    }
+    if (spec.member_capacity == 0 || spec.member_capacity > kMembersMax) {
+        failure.set(FailureKind::bad_argument, "an object has places for 1 to 65535 threads, not " +
+                                                   std::to_string(spec.member_capacity));
+        return nullptr;
+    }
+    const std::size_t members_offset = round_up(sizeof(SegmentLayout), kIsolationBytes);
+    const std::size_t body_offset = round_up(
+        members_offset + MembersLayout::bytes(spec.member_capacity), spec.body_alignment);
+    const std::size_t total = body_offset + spec.body_bytes;
+    if (!name.empty() && !path_of(name, failure)) {
+        return nullptr;
+    }
+    auto mapping = name.empty()
+                       ? Mapping::create_anonymous(to_string(spec.kind), total, options, failure)
+                       : Mapping::create_unnamed_file(total, mode, options, failure);
+    if (!mapping) {
+        return nullptr;
+    }
+    std::shared_ptr<Segment> segment(new Segment);
+    segment->mapping_ = std::move(*mapping);
+    auto* header = new (segment->mapping_.data()) SegmentLayout{};
+    header->magic = SegmentLayout::kMagic;
+    header->version = SegmentLayout::kVersion;
+    header->kind = static_cast<std::uint32_t>(spec.kind);
+    header->layout_signature = full_layout_signature(spec.layout_signature);
+    header->type_signature = spec.type_signature;
+    header->total_bytes = segment->mapping_.bytes();
+    header->registry_nonce = registry->nonce();
+    header->segment_nonce = random_nonce();
+    header->members_offset = members_offset;
+    header->body_offset = body_offset;
+    header->capacity = spec.capacity;
+    header->element_bytes = spec.element_bytes;
+    header->member_capacity = spec.member_capacity;
+    header->options = spec.options;
+    const std::size_t text =
+        std::min(spec.type_text.size(), SegmentLayout::kTypeTextBytes - 1);
+    std::memcpy(header->type_text, spec.type_text.data(), text);
+
+    segment->name_ = std::string(name);
+    segment->body_offset_ = body_offset;
+    segment->capacity_ = spec.capacity;
+    segment->element_bytes_ = spec.element_bytes;
+    segment->options_ = spec.options;
+    segment->nonce_ = header->segment_nonce;
+    auto* members =
+        reinterpret_cast<MembersLayout*>(segment->mapping_.data() + members_offset);
+    segment->members_.attach(members, spec.member_capacity, registry);
+    return segment;
+}
+
+bool Segment::publish(std::string_view name, Failure& failure) {
+    auto* header = reinterpret_cast<SegmentLayout*>(mapping_.data());
+    header->ready.store(SegmentLayout::kReady, std::memory_order_release);  // R1
+    if (name.empty()) {
+        return true;
+    }
+    const auto path = path_of(name, failure);
+    return path && mapping_.publish_as(*path, failure);
+}
+
+std::shared_ptr<Segment> Segment::open(std::string_view name, const SegmentSpec& expected,
+                                       Failure& failure) {
+    const auto path = path_of(name, failure);
+    if (!path) {
+        return nullptr;
+    }
+    auto mapping = Mapping::open_file(*path, sizeof(SegmentLayout), failure);
+    if (!mapping) {
+        return nullptr;
+    }
+    std::shared_ptr<Segment> segment(new Segment);
+    segment->mapping_ = std::move(*mapping);
+    segment->name_ = std::string(name);
+    if (!segment->adopt_header(expected, *path, failure)) {
+        return nullptr;
+    }
+    return segment;
+}
+
+bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path, Failure& failure) {
+    Registry* registry = Registry::instance(failure);
+    if (registry == nullptr) {
+        return false;
+    }
+    const auto refuse = [&](const std::string& why) {
+        failure.set(FailureKind::bad_segment, path + " " + why);
+        return false;
+    };
+    const auto* shared = reinterpret_cast<const SegmentLayout*>(mapping_.data());
+    if (shared->ready.load(std::memory_order_acquire) != SegmentLayout::kReady) {  // A1
+        return refuse("is not a sluice segment, or was never completed");
+    }
+    // One copy, then checks of the copy: another process may write while we read.
+    struct Copy {
+        alignas(8) std::byte bytes[offsetof(SegmentLayout, ready)];
+    } copy;
+    std::memcpy(copy.bytes, mapping_.data(), sizeof copy.bytes);
+    const auto* header = reinterpret_cast<const SegmentLayout*>(copy.bytes);
+    if (header->magic != SegmentLayout::kMagic) {
+        return refuse("is not a sluice segment (wrong magic)");
+    }
+    if (header->version != SegmentLayout::kVersion) {
+        return refuse("is of segment version " + std::to_string(header->version) +
+                      ", this build reads version " + std::to_string(SegmentLayout::kVersion));
+    }
+    if (header->kind != static_cast<std::uint32_t>(expected.kind)) {
+        return refuse("is a " +
+                      std::string(to_string(static_cast<SegmentKind>(header->kind))) + ", not a " +
+                      std::string(to_string(expected.kind)));
+    }
+    std::string type(header->type_text,
+                     strnlen(header->type_text, SegmentLayout::kTypeTextBytes));
+    for (char& character : type) {
+        character = character >= ' ' && character <= '~' ? character : '?';
+    }
+    if (header->type_signature != expected.type_signature) {
+        return refuse("carries values of type " + type + ", not " + expected.type_text);
+    }
+    if (header->layout_signature != full_layout_signature(expected.layout_signature)) {
+        return refuse("has another memory layout: it was made by another version of sluice");
+    }
+    const std::uint64_t total = header->total_bytes;
+    const std::uint64_t members_end =
+        header->members_offset +
+        (header->member_capacity <= kMembersMax ? MembersLayout::bytes(header->member_capacity) : 0);
+    if (header->member_capacity == 0 || header->member_capacity > kMembersMax ||
+        header->members_offset != round_up(sizeof(SegmentLayout), kIsolationBytes) ||
+        header->body_offset % kIsolationBytes != 0 || header->body_offset < members_end ||
+        header->body_offset >= total || total % mapping_.page_bytes() != 0 || total == 0) {
+        return refuse("has a damaged header: its offsets do not fit together");
+    }
+    if (header->registry_nonce != registry->nonce()) {
+        return refuse(
+            "belongs to another table of participants (another user's, or /dev/shm was cleared while "
+            "it was in use): its members' deaths could not be seen");
+    }
+    if (!mapping_.extend_to(total, path, failure)) {
+        return false;
+    }
+    body_offset_ = header->body_offset;
+    capacity_ = header->capacity;
+    element_bytes_ = header->element_bytes;
+    options_ = header->options;
+    nonce_ = header->segment_nonce;
+    members_.attach(reinterpret_cast<MembersLayout*>(mapping_.data() + header->members_offset),
+                    header->member_capacity, registry);
+    return true;
+}
+
+bool Segment::unlink(std::string_view name, Failure& failure) {
+    const auto path = path_of(name, failure);
+    if (!path) {
+        return false;
+    }
+    if (::unlink(path->c_str()) != 0) {
+        failure.environment("unlink of " + *path);
+        return false;
+    }
+    return true;
+}
+
+}  // namespace sluice::shm

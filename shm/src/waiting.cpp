@@ -1,0 +1,69 @@
+// The cold halves of waking, and how long spinning is worth while.
+#include "sluice/shm/waiting.hpp"
+
+#include <climits>
+
+#include <sched.h>
+
+namespace sluice::shm {
+
+void EventCountLayout::wake_one() noexcept {
+    for (;;) {
+        // Raising first makes everyone who has announced but not yet fallen asleep look again.
+        const std::uint32_t raised =
+            word.fetch_add(kStep, std::memory_order_seq_cst) + kStep;
+        const WakeOne woken = futex_wake_one(word, raised);
+        if (woken == WakeOne::value_changed) {
+            continue;  // somebody announced in between: he may be the one to wake
+        }
+        if (woken != WakeOne::others_sleep) {
+            std::uint32_t expected = raised;
+            // Relaxed: only says that nobody sleeps, which the comparison has proved (I1, I2).
+            word.compare_exchange_strong(expected, raised & ~kSleepers, std::memory_order_relaxed,
+                                         std::memory_order_relaxed);
+        }
+        return;
+    }
+}
+
+void EventCountLayout::wake_all() noexcept {
+    const std::uint32_t raised = word.fetch_add(kStep, std::memory_order_seq_cst) + kStep;
+    futex_wake(word, INT_MAX);
+    std::uint32_t expected = raised;
+    // Relaxed, as above: who announced since made the comparison fail.
+    word.compare_exchange_strong(expected, raised & ~kSleepers, std::memory_order_relaxed,
+                                 std::memory_order_relaxed);
+}
+
+namespace {
+
+// Asked once a thread: affinity rarely changes, and a stale answer only costs time.
+bool several_cpus() noexcept {
+    thread_local const bool several = [] {
+        cpu_set_t set;
+        return sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) > 1;
+    }();
+    return several;
+}
+
+}  // namespace
+
+std::int64_t SpinBudget::ns() const noexcept {
+    return several_cpus() ? ns_.load(std::memory_order_relaxed) : 0;
+}
+
+void SpinBudget::paid() noexcept {
+    const std::int64_t now = ns_.load(std::memory_order_relaxed);  // a guess: races do no harm
+    if (now < kMaxNs) {
+        ns_.store(now * 2 < kMaxNs ? now * 2 : kMaxNs, std::memory_order_relaxed);
+    }
+}
+
+void SpinBudget::wasted() noexcept {
+    const std::int64_t now = ns_.load(std::memory_order_relaxed);  // a guess: races do no harm
+    if (now > kMinNs) {
+        ns_.store(now / 2 > kMinNs ? now / 2 : kMinNs, std::memory_order_relaxed);
+    }
+}
+
+}  // namespace sluice::shm
