@@ -147,6 +147,13 @@ void end_children() noexcept {
     }
 }
 
+void remember_child(const std::shared_ptr<ProcessState>& child) {
+    [[maybe_unused]] static const int kAtExit = std::atexit(end_children);
+    Registry& here = registry();
+    const std::scoped_lock lock(here.mutex);
+    here.children.push_back(child);
+}
+
 std::shared_ptr<ProcessState> new_state(ProcessOptions options) {
     Registry& here = registry();
     std::string identity = here.self->identity();
@@ -280,32 +287,29 @@ ProcessState& Process::state() const {
     return *state_;
 }
 
+void Process::require_startable() const {
+    const std::string who = "Process '" + state().name() + "'";
+    if (!target_ && typeid(*this) == typeid(Process)) {
+        throw Error(who + ": nothing to run; give it a target, or derive and override run()");
+    }
+    if (state().options().start_method == StartMethod::spawn) {
+        throw NotPermitted(who +
+                           ": StartMethod::spawn is not available yet; use StartMethod::fork");
+    }
+    if (const ProcessState& self = *registry().self; self.options().daemon) {
+        throw NotPermitted(who + ": the daemon '" + self.name() +
+                           "' may not have children, they would be left when it is terminated");
+    }
+}
+
 void Process::start() {
     ProcessState& state = this->state();
     state.require_maker("start");
     state.begin_start();
     bool prepared = false;
     try {
-        if (!target_ && typeid(*this) == typeid(Process)) {
-            throw Error("Process '" + state.name() +
-                        "': nothing to run; give it a target, or derive and override run()");
-        }
-        if (state.options().start_method == StartMethod::spawn) {
-            throw NotPermitted("Process '" + state.name() +
-                               "': StartMethod::spawn is not available yet; use StartMethod::fork");
-        }
-        if (registry().self->options().daemon) {
-            throw NotPermitted("Process '" + state.name() + "': the daemon '" +
-                               registry().self->name() +
-                               "' may not have children, they would be left when it is terminated");
-        }
-        [[maybe_unused]] static const int kAtExit = std::atexit(end_children);
-        Registry& here = registry();
-        {
-            const std::scoped_lock lock(here.mutex);
-            here.children.reserve(here.children.size() +
-                                  1);  // nothing may fail once the child runs
-        }
+        require_startable();
+        remember_child(state_);  // before the fork: nothing may fail once the child runs
         Descriptor spare = open_spare_sentinel(state.name());
         if (target_) {
             target_->prepare();
@@ -314,6 +318,7 @@ void Process::start() {
         flush_standard_streams();
         const pid_t pid = ::fork();
         if (pid == 0) {
+            spare.close();
             run_child();
         }
         if (pid < 0) {
@@ -343,7 +348,6 @@ void Process::run_child() noexcept {
             target_->adopt();
         }
         run();
-        target_.reset();
     } catch (const std::exception& error) {
         code = 1;
         std::fprintf(stderr, "Process %s (pid %d): exception: %s\n", state_->name().c_str(),
@@ -353,6 +357,7 @@ void Process::run_child() noexcept {
         std::fprintf(stderr, "Process %s (pid %d): exception: not a std::exception\n",
                      state_->name().c_str(), ::getpid());
     }
+    target_.reset();
     end_children();
     flush_standard_streams();
     ::_exit(code);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -33,10 +34,8 @@ struct StatFacts {
 };
 
 bool read_stat(pid_t pid, StatFacts& facts) noexcept {
-    char path[32] = "/proc/self/stat";
-    if (pid != 0) {
-        std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    }
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
@@ -80,16 +79,15 @@ std::uint64_t pidfd_inode(int pidfd) noexcept {
     return static_cast<std::uint64_t>(info.st_ino);
 }
 
-ProcessIdentity make_identity() noexcept {
+ProcessIdentity describe(pid_t pid) noexcept {
     ProcessIdentity identity;
-    identity.nonce = random_nonce();
-    identity.pid = getpid();
+    identity.pid = pid;
     identity.pid_namespace = namespace_inode();
     StatFacts facts;
-    if (read_stat(0, facts)) {
+    if (read_stat(pid, facts)) {
         identity.start_time = facts.start_time;
     }
-    if (const int pidfd = pidfd_open(identity.pid); pidfd >= 0) {
+    if (const int pidfd = pidfd_open(pid); pidfd >= 0) {
         identity.pidfd_inode = pidfd_inode(pidfd);
         close(pidfd);
     }
@@ -132,13 +130,16 @@ const ProcessIdentity& this_process() noexcept {
         if (!self_known.load(std::memory_order_relaxed)) {  // under the lock
             static std::once_flag registered;
             std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, forget_in_child); });
-            self = make_identity();
+            self = describe(getpid());
+            self.nonce = random_nonce();
             self_known.store(true, std::memory_order_release);
         }
         pthread_mutex_unlock(&self_lock);
     }
     return self;
 }
+
+ProcessIdentity identify(pid_t pid) noexcept { return describe(pid); }
 
 Liveness process_liveness(const ProcessIdentity& identity) noexcept {
     const ProcessIdentity& me = this_process();

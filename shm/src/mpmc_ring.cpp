@@ -169,15 +169,16 @@ void MpmcRing::close() noexcept {
     layout_->tasks.notify_all();
 }
 
-bool MpmcRing::somebody_reads() const noexcept {
+std::uint64_t MpmcRing::unfinished() const noexcept {
+    std::uint64_t count = 0;
     for (std::uint64_t index = 0; index <= mask_; ++index) {
         const SlotControl seen{slot_at(index).control.load(std::memory_order_seq_cst)};  // S3
-        if (seen.state() == SlotState::reading || seen.state() == SlotState::full ||
-            seen.state() == SlotState::writing) {
-            return true;
-        }
+        count += seen.state() == SlotState::reading || seen.state() == SlotState::full ||
+                         seen.state() == SlotState::writing
+                     ? 1U
+                     : 0U;
     }
-    return false;
+    return count;
 }
 
 std::uint64_t MpmcRing::find_tail() const noexcept {

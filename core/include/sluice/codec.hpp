@@ -113,32 +113,30 @@ concept Packable = std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &
 template <class T>
 concept Shareable = Plain<T> || Packable<T>;
 
-/// Refuses a T that cannot be sent to another process, by one readable message:
-/// `static_assert(sluice::check_shareable<T>());` in a class template that carries values of type
-/// T.
+/// Refuses a T that cannot be sent to another process, by one readable message. A class template that
+/// carries values says `static_assert(sluice::check_shareable<T>());` first.
 template <class T>
 consteval bool check_shareable() {
-    if constexpr (!Shareable<T>) {
-        if constexpr (!std::is_object_v<T> || !std::is_same_v<T, std::remove_cv_t<T>>) {
-            static_assert(Shareable<T>,
-                          "sluice: T cannot be sent to another process: it is const, volatile, a "
-                          "reference or "
-                          "no object type; use the type of the value itself");
-        } else if constexpr (detail::holds_view<T>()) {
-            static_assert(
-                Shareable<T>,
-                "sluice: T cannot be sent to another process: it holds a pointer, a reference or a "
-                "view, which mean nothing there; use a type that owns its data "
-                "(std::string, std::vector, std::array)");
-        } else {
-            static_assert(
-                Shareable<T>,
-                "sluice: T cannot be sent to another process: it is neither plain (trivially "
-                "copyable "
-                "aggregates; other trivially copyable classes by specialising "
-                "sluice::is_shareable<T>) "
-                "nor packable (include <sluice/msgpack.hpp>; give your classes MSGPACK_DEFINE)");
-        }
+    // A value, not the concept itself, whose every unmet requirement the compiler would explain.
+    constexpr bool shareable = Shareable<T>;
+    if constexpr (shareable) {
+        return true;
+    } else if constexpr (!std::is_object_v<T> || !std::is_same_v<T, std::remove_cv_t<T>>) {
+        static_assert(shareable,
+                      "sluice: T cannot be sent to another process: it is const, volatile, a "
+                      "reference or no object type; use the type of the value itself");
+    } else if constexpr (detail::holds_view<T>()) {
+        static_assert(
+            shareable,
+            "sluice: T cannot be sent to another process: it holds a pointer, a reference "
+            "or a view, which mean nothing there; use a type that owns its data "
+            "(std::string, std::vector, std::array)");
+    } else {
+        static_assert(shareable,
+                      "sluice: T cannot be sent to another process: it is neither plain (trivially "
+                      "copyable aggregates; other trivially copyable classes by specialising "
+                      "sluice::is_shareable<T>) nor packable (include <sluice/msgpack.hpp>; give "
+                      "your classes MSGPACK_DEFINE)");
     }
     return true;
 }

@@ -259,6 +259,7 @@ class Process {
  private:
     [[nodiscard]] detail::ProcessState& state() const;
     [[nodiscard]] bool join_for_ns(std::chrono::nanoseconds timeout);
+    void require_startable() const;
     [[noreturn]] void run_child() noexcept;
     void end() noexcept;
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sluice {
@@ -68,10 +69,16 @@ class Topology {
     /// Errors: std::invalid_argument, on a malformed list or a CPU that is not here.
     [[nodiscard]] Topology with_isolated(std::string_view cpus) const;
 
-    [[nodiscard]] const std::vector<Pu>& pus() const noexcept { return pus_; }
-    [[nodiscard]] const std::vector<Core>& cores() const noexcept { return cores_; }
-    [[nodiscard]] const std::vector<L3>& l3s() const noexcept { return l3s_; }
-    [[nodiscard]] const std::vector<Node>& nodes() const noexcept { return nodes_; }
+    // On a temporary these return a copy, so that `for (auto& pu : Topology::system().pus())` is
+    // sound.
+    [[nodiscard]] const std::vector<Pu>& pus() const& noexcept { return pus_; }
+    [[nodiscard]] const std::vector<Core>& cores() const& noexcept { return cores_; }
+    [[nodiscard]] const std::vector<L3>& l3s() const& noexcept { return l3s_; }
+    [[nodiscard]] const std::vector<Node>& nodes() const& noexcept { return nodes_; }
+    [[nodiscard]] std::vector<Pu> pus() && noexcept { return std::move(pus_); }
+    [[nodiscard]] std::vector<Core> cores() && noexcept { return std::move(cores_); }
+    [[nodiscard]] std::vector<L3> l3s() && noexcept { return std::move(l3s_); }
+    [[nodiscard]] std::vector<Node> nodes() && noexcept { return std::move(nodes_); }
 
     /// The hardware thread with the kernel's number `cpu`; nullptr if it is not usable here.
     [[nodiscard]] const Pu* find(unsigned cpu) const noexcept;

@@ -158,18 +158,21 @@ class CheckedPacker : public msgpack::packer<PackBuffer> {
 
     template <class T>
     CheckedPacker& pack(const T& member) {
-        static_assert(
-            !holds_view<T>(),
-            "sluice: a member named in MSGPACK_DEFINE holds a pointer, a reference or a view, "
-            "which mean nothing in another process");
-        static_assert(has_wire_form<T>(),
-                      "sluice: a member named in MSGPACK_DEFINE is not packable: give its class "
-                      "MSGPACK_DEFINE too");
-        static_assert(
-            decodes_safely<T>(),
-            "sluice: msgpack does not decode a tuple or std::array with time points safely "
-            "inside a MSGPACK_DEFINE class; give it a struct with MSGPACK_DEFINE instead");
-        if constexpr (!holds_view<T>() && has_wire_form<T>()) {
+        if constexpr (holds_view<T>()) {
+            static_assert(
+                !holds_view<T>(),
+                "sluice: a member named in MSGPACK_DEFINE holds a pointer, a reference or "
+                "a view, which mean nothing in another process");
+        } else if constexpr (!has_wire_form<T>()) {
+            static_assert(
+                has_wire_form<T>(),
+                "sluice: a member named in MSGPACK_DEFINE is not packable: give its class "
+                "MSGPACK_DEFINE too");
+        } else {
+            static_assert(
+                decodes_safely<T>(),
+                "sluice: inside a MSGPACK_DEFINE class, msgpack does not decode a tuple or "
+                "std::array of time points safely; use a struct with MSGPACK_DEFINE");
             pack_value(*this, member);
         }
         return *this;

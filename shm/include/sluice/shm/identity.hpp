@@ -20,6 +20,10 @@ struct ProcessIdentity {
 /// Errors: none; fields that the kernel does not tell are 0.
 const ProcessIdentity& this_process() noexcept;
 
+/// Another process of this PID namespace, as far as the kernel tells; nonce is 0. For a child that has not yet
+/// said itself who it is.
+ProcessIdentity identify(pid_t pid) noexcept;
+
 /// What the kernel says about a process that was seen earlier.
 enum class Liveness : std::uint8_t { alive, dead, unknown };
 

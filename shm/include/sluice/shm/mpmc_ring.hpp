@@ -184,6 +184,8 @@ class MpmcRing {
 
     /// Messages in the ring: exact when nobody operates, else some number it had meanwhile.
     std::uint64_t size() const noexcept;
+    /// Slots that hold a message, published or taken but not committed. A walk over the ring.
+    std::uint64_t unfinished() const noexcept;
     bool readable() const noexcept;
     bool full() const noexcept;
     std::uint64_t capacity() const noexcept { return mask_ + 1; }
@@ -222,7 +224,6 @@ class MpmcRing {
     void pass_by(SlotLayout& slot, SlotControl seen, MemberId me) noexcept;
     void finish_clearing(SlotLayout& slot, SlotControl mine) noexcept;
     bool holds_much(std::byte* slot) const noexcept;
-    bool somebody_reads() const noexcept;
     void after_commit() noexcept;
 
     static constexpr std::uint64_t kHintEvery = 16;  // shared hints are refreshed this often
@@ -355,7 +356,7 @@ inline RingResult MpmcRing::claim_read(ClaimedSlot& claimed) noexcept {
                         return RingResult::empty;
                     }
                     // A reader may yet give its message back.
-                    return somebody_reads() ? RingResult::pending : RingResult::closed;
+                    return unfinished() != 0 ? RingResult::pending : RingResult::closed;
                 case SlotState::skip: pass_by(slot, seen, me); continue;
                 case SlotState::writing: return RingResult::pending;
                 case SlotState::reading:
@@ -372,7 +373,7 @@ inline RingResult MpmcRing::claim_read(ClaimedSlot& claimed) noexcept {
         } else {
             // The lap before is still being read here, so nothing can have been claimed at this position.
             // (A message given back lies here? claim_given_back finds it.)
-            if ((control & MpmcRingLayout::kClosed) != 0 && !somebody_reads()) {
+            if ((control & MpmcRingLayout::kClosed) != 0 && unfinished() == 0) {
                 return RingResult::closed;
             }
             return (control & MpmcRingLayout::kClosed) != 0 ? RingResult::pending

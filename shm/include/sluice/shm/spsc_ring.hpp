@@ -179,6 +179,9 @@ class SpscRing {
 
     // Either.
 
+    /// Whether there is a ring: a one-way pipe has none in the other direction.
+    bool valid() const noexcept { return layout_ != nullptr; }
+
     std::uint64_t capacity() const noexcept { return mask_ + 1; }
     std::uint64_t size() const noexcept {
         // relaxed: a snapshot; read first, so that the difference is never negative

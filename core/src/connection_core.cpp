@@ -1,0 +1,337 @@
+// Ends of pipes: adoption, hand-over, closing, and closing on behalf of the dead.
+#include "sluice/detail/connection_core.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "sluice/detail/failure.hpp"
+#include "sluice/error.hpp"
+
+namespace sluice::detail {
+namespace {
+
+// The byte of the segment's file whose lock says that somebody holds a copy of that end. Byte 0 is the
+// mapping's own lock.
+off_t hold_byte(Side side) noexcept { return 16 + static_cast<off_t>(side); }
+
+bool set_hold_lock(int descriptor, Side side) noexcept {
+    struct flock request {};
+    request.l_type = F_RDLCK;
+    request.l_whence = SEEK_SET;
+    request.l_start = hold_byte(side);
+    request.l_len = 1;
+    return fcntl(descriptor, F_OFD_SETLK, &request) == 0;
+}
+
+shm::ProcessIdentity identity_of(const EndLayout& end) noexcept {
+    shm::ProcessIdentity identity;
+    identity.nonce = end.owner.load(std::memory_order_acquire);  // A1
+    if (end.identity_known.load(std::memory_order_acquire) != 0) {
+        identity.pid = end.pid.load(std::memory_order_relaxed);  // published by identity_known
+        identity.start_time = end.start_time.load(std::memory_order_relaxed);
+        identity.pid_namespace = end.pid_namespace.load(std::memory_order_relaxed);
+        identity.pidfd_inode = end.pidfd_inode.load(std::memory_order_relaxed);
+    }
+    return identity;
+}
+
+void store_identity(EndLayout& end, const shm::ProcessIdentity& identity) noexcept {
+    // relaxed: published by identity_known
+    end.pid.store(identity.pid, std::memory_order_relaxed);
+    end.start_time.store(identity.start_time, std::memory_order_relaxed);
+    end.pid_namespace.store(identity.pid_namespace, std::memory_order_relaxed);
+    end.pidfd_inode.store(identity.pidfd_inode, std::memory_order_relaxed);
+    end.identity_known.store(1, std::memory_order_release);  // R1
+}
+
+}  // namespace
+
+ConnectionCore::ConnectionCore(std::shared_ptr<PipeSegment> pipe, Side side, shm::GateLayout* send,
+                               shm::GateLayout* receive)
+    : pipe_(std::move(pipe)),
+      mine_(pipe_->end(side)),
+      peer_(pipe_->end(other(side))),
+      send_(send),
+      receive_(receive),
+      side_(side),
+      wait_(pipe_->wait()) {
+    hold();
+}
+
+ConnectionCore::~ConnectionCore() { close(); }
+
+void ConnectionCore::hold() noexcept {
+    // A description of its own: inherited by children together with this handle, released with its last copy.
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", pipe_->segment().mapping().descriptor());
+    hold_descriptor_ = open(path, O_RDWR | O_CLOEXEC);
+    if (hold_descriptor_ >= 0) {
+        static_cast<void>(set_hold_lock(hold_descriptor_, side_));
+    }
+}
+
+void ConnectionCore::let_go() noexcept {
+    if (hold_descriptor_ >= 0) {
+        ::close(hold_descriptor_);
+        hold_descriptor_ = -1;
+    }
+}
+
+bool ConnectionCore::somebody_holds_peer() const noexcept {
+    struct flock request {};
+    request.l_type = F_WRLCK;
+    request.l_whence = SEEK_SET;
+    request.l_start = hold_byte(other(side_));
+    request.l_len = 1;
+    // Asked through the mapping's descriptor, which holds no lock on that byte. Unknown counts as held.
+    return fcntl(pipe_->segment().mapping().descriptor(), F_OFD_GETLK, &request) != 0 ||
+           request.l_type != F_UNLCK;
+}
+
+void ConnectionCore::take() {
+    if (dropped_generation_ == shm::fork_generation) {
+        throw_closed();
+    }
+    const shm::ProcessIdentity& self = shm::this_process();
+    std::uint64_t owner = mine_.owner.load(std::memory_order_acquire);  // A1
+    if (owner != self.nonce) {
+        if (owner != EndLayout::kNobody) {
+            refuse_owner(owner);
+        }
+        become_owner();
+        return;
+    }
+    resume();
+    generation_ = shm::fork_generation;
+}
+
+void ConnectionCore::become_owner() {
+    shm::Failure failure;
+    shm::Registry* registry = shm::Registry::instance(failure);
+    shm::BellReference bell;
+    // The bell first: from the moment the end is ours, our death must be heard.
+    if (registry == nullptr || !registry->arm_this_thread(bell, failure)) {
+        throw_failure(pipe_->object(), failure);
+    }
+    const shm::ProcessIdentity& self = shm::this_process();
+    std::uint64_t expected = mine_.owner.load(std::memory_order_acquire);  // A1
+    if (expected != EndLayout::kNobody && expected != EndLayout::kHandedOver) {
+        refuse_owner(expected);
+    }
+    if (!mine_.owner.compare_exchange_strong(expected, self.nonce, std::memory_order_acq_rel,
+                                             std::memory_order_acquire)) {  // R1
+        refuse_owner(expected);
+    }
+    store_identity(mine_, self);
+    resume();
+    generation_ = shm::fork_generation;
+}
+
+void ConnectionCore::refuse_owner(std::uint64_t owner) const {
+    if (owner == EndLayout::kHandedOver) {
+        throw NotPermitted(pipe_->object() + ": this end was passed to process " +
+                           std::to_string(mine_.pid.load(std::memory_order_relaxed)) +
+                           ", which has not started to use it yet");
+    }
+    throw NotPermitted(pipe_->object() + ": this end belongs to process " +
+                       std::to_string(mine_.pid.load(std::memory_order_relaxed)) +
+                       "; an end has one owner: pass it to the process that is to use it");
+}
+
+void ConnectionCore::refuse_direction(std::string_view does, std::string_view asked) const {
+    throw NotPermitted(pipe_->object() + ": this end of a one-way pipe only " + std::string(does) +
+                       "; it cannot " + std::string(asked));
+}
+
+void ConnectionCore::throw_closed() const {
+    throw Closed(pipe_->object() + ": the pipe is closed");
+}
+
+void ConnectionCore::throw_damaged() const {
+    throw BadSegment(pipe_->object() + ": the ring holds a record whose length cannot be");
+}
+
+void ConnectionCore::check_sendable_slowly() {
+    if (is_closed() || send_->closed.load(std::memory_order_acquire) != 0 || close_dead_peer()) {
+        throw_closed();
+    }
+}
+
+void ConnectionCore::close_gates(shm::GateLayout* sending, shm::GateLayout* receiving) noexcept {
+    if (sending != nullptr) {
+        sending->close(shm::GateLayout::kSenderClosed);
+    }
+    if (receiving != nullptr) {
+        receiving->close(shm::GateLayout::kReceiverClosed);
+    }
+}
+
+bool ConnectionCore::close_dead_peer() noexcept {
+    const std::uint64_t owner = peer_.owner.load(std::memory_order_acquire);  // A1
+    bool dead = false;
+    if (owner == EndLayout::kNobody) {
+        dead = !somebody_holds_peer() &&
+               peer_.owner.load(std::memory_order_acquire) == EndLayout::kNobody;
+    } else {
+        shm::Failure ignored;
+        shm::Registry* registry = shm::Registry::instance(ignored);
+        if (registry == nullptr) {
+            return false;
+        }
+        const bool known = peer_bell_.word != nullptr && !registry->has_ended(peer_reference_);
+        if (known) {
+            peer_bell_ = registry->watch(peer_reference_);
+            return false;
+        }
+        if (peer_unheard_ != 0) {
+            --peer_unheard_;
+            return false;
+        }
+        const shm::ProcessIdentity identity = identity_of(peer_);
+        // Handed over, and not adopted yet: the pid tells, once the parent has noted it.
+        dead = owner == EndLayout::kHandedOver
+                   ? identity.pid != 0 && shm::process_liveness(identity) == shm::Liveness::dead &&
+                         peer_.owner.load(std::memory_order_acquire) == owner
+                   : registry->liveness(identity) == shm::Liveness::dead;
+        if (!dead && owner != EndLayout::kHandedOver) {
+            peer_bell_ = shm::FutexWatch{};
+            if (registry->find_bell(owner, peer_reference_)) {
+                peer_bell_ = registry->watch(peer_reference_);
+            } else {
+                // Alive, but all its threads that had a bell have ended: asking the kernel at every operation
+                // would be dear.
+                peer_unheard_ = kUnheardOperations;
+            }
+        }
+    }
+    if (dead) {
+        // What the dead sends to us ends, and what we send to it: its sending gate is our receiving one.
+        close_gates(receive_, send_);
+    }
+    return dead;
+}
+
+shm::FutexWatch ConnectionCore::stuck() noexcept {
+    if (close_dead_peer()) {
+        return {};
+    }
+    return peer_bell_;
+}
+
+bool ConnectionCore::is_closed() const noexcept {
+    return dropped_generation_ == shm::fork_generation;
+}
+
+void ConnectionCore::drop_copy() noexcept {
+    dropped_generation_ = shm::fork_generation;
+    let_go();
+}
+
+void ConnectionCore::close() noexcept {
+    if (is_closed()) {
+        return;
+    }
+    const std::uint64_t owner = mine_.owner.load(std::memory_order_acquire);  // A1
+    generation_ = 0;
+    drop_copy();
+    if (owner == shm::this_process().nonce) {
+        close_gates(send_, receive_);
+        return;
+    }
+    if (owner == EndLayout::kNobody) {
+        // The last copy of an end that nobody ever used. Asked through the descriptor of the mapping.
+        struct flock request {};
+        request.l_type = F_WRLCK;
+        request.l_whence = SEEK_SET;
+        request.l_start = hold_byte(side_);
+        request.l_len = 1;
+        if (fcntl(pipe_->segment().mapping().descriptor(), F_OFD_GETLK, &request) == 0 &&
+            request.l_type == F_UNLCK &&
+            mine_.owner.load(std::memory_order_acquire) == EndLayout::kNobody) {
+            close_gates(send_, receive_);
+        }
+    }
+}
+
+void ConnectionCore::prepare_hand_over() {
+    if (is_closed()) {
+        throw_closed();
+    }
+    std::uint64_t owner = mine_.owner.load(std::memory_order_acquire);  // A1
+    if (owner != EndLayout::kNobody && owner != shm::this_process().nonce) {
+        refuse_owner(owner);
+    }
+    mine_.identity_known.store(0, std::memory_order_relaxed);  // ordered by the exchange
+    mine_.pid.store(0, std::memory_order_relaxed);
+    if (!mine_.owner.compare_exchange_strong(owner, EndLayout::kHandedOver,
+                                             std::memory_order_acq_rel,
+                                             std::memory_order_acquire)) {  // R1
+        refuse_owner(owner);
+    }
+    generation_ = 0;
+}
+
+void ConnectionCore::cancel_hand_over() noexcept {
+    std::uint64_t handed = EndLayout::kHandedOver;
+    mine_.owner.compare_exchange_strong(handed, EndLayout::kNobody, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed);  // R1
+}
+
+void ConnectionCore::finish_hand_over(pid_t child) noexcept {
+    // The child may have adopted the end already, and then the fields are its own.
+    if (mine_.owner.load(std::memory_order_acquire) == EndLayout::kHandedOver) {  // A1
+        // For a child that dies before it adopts. If it adopts just now, it writes the same.
+        store_identity(mine_, shm::identify(child));
+    }
+}
+
+void ConnectionCore::adopt() {
+    if (mine_.owner.load(std::memory_order_acquire) == EndLayout::kHandedOver) {  // A1
+        become_owner();
+    }
+}
+
+std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool create_if_missing,
+                                               bool open_if_there, const shm::SegmentSpec& spec,
+                                               const shm::MemoryOptions& memory, unsigned permissions,
+                                               std::string object,
+                                               void (*initialise)(shm::Segment&)) {
+    shm::Failure failure;
+    for (;;) {
+        failure = {};
+        if (open_if_there) {
+            if (auto segment = shm::Segment::open(name, spec, failure)) {
+                return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
+            }
+            const bool missing =
+                failure.kind == shm::FailureKind::environment && failure.error == ENOENT;
+            if (!create_if_missing || !missing) {
+                throw_failure(object, failure);
+            }
+            failure = {};
+        }
+        if (auto segment =
+                shm::Segment::create(name, spec, memory, permissions, failure,
+                                     [&](shm::Segment& made) { initialise(made); })) {
+            return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
+        }
+        const bool taken =
+            failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
+        if (!open_if_there || !taken) {
+            throw_failure(object, failure);
+        }
+    }
+}
+
+void unlink_pipe(std::string_view name, std::string_view object) {
+    shm::Failure failure;
+    if (!shm::Segment::unlink(name, failure)) {
+        throw_failure(object, failure);
+    }
+}
+
+}  // namespace sluice::detail
