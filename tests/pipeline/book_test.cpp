@@ -180,7 +180,7 @@ TEST(Book, ComparesItsTopWithTheLatestTickerThatIsNotAhead) {
 
 BookFigures figures_of(const char* file, std::uint64_t& messages) {
     CaptureReader reader((test::data_folder() / file).string(),
-                         [](const std::string& problem) { ADD_FAILURE() << problem; });
+                         [](const CaptureProblem& problem) { ADD_FAILURE() << problem.text; });
     MessageParser parser;
     Message message;
     Book sut;

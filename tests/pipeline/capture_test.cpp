@@ -22,7 +22,8 @@ struct Reading {
 Reading read(const std::string& path, CaptureOptions options = {}) {
     Reading result;
     CaptureReader sut(
-        path, [&](const std::string& problem) { result.problems.push_back(problem); }, options);
+        path, [&](const CaptureProblem& problem) { result.problems.push_back(problem.text); },
+        options);
     while (const auto line = sut.next()) {
         result.messages.emplace_back(line->json);
         result.times.push_back(line->receive_ns);
@@ -59,7 +60,7 @@ TEST(CaptureReader, KeepsALineWholeWhileTheNextIsLookedAt) {
     }
     test::write_gzip(folder / "a.gz", text);
     CaptureReader sut(folder / "a.gz",
-                      [](const std::string& problem) { ADD_FAILURE() << problem; });
+                      [](const CaptureProblem& problem) { ADD_FAILURE() << problem.text; });
     auto line = sut.next();
     for (int i = 0; i < 1'000; ++i) {
         const auto next = sut.next();

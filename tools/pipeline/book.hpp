@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "decimal.hpp"
+#include "figures.hpp"
 #include "message.hpp"
 
 namespace sluice::pipeline {
@@ -48,23 +49,6 @@ struct Top {
     std::optional<Level> bid{};
     std::optional<Level> ask{};
     friend bool operator==(const Top& left, const Top& right) noexcept;
-};
-
-/// What `--json` says about a book.
-struct BookFigures {
-    std::uint64_t level_updates{};
-    std::uint64_t sequence_gaps{};
-    std::uint64_t top_agree{};
-    std::uint64_t top_differ{};
-    std::uint64_t stale{};  // deltas that the snapshot or an earlier delta had overtaken
-    std::uint64_t held{};   // deltas that still wait for a snapshot
-    std::optional<std::string> best_bid{};
-    std::optional<std::string> best_ask{};
-    std::uint64_t bid_levels{};
-    std::uint64_t ask_levels{};
-    std::string bid_quantity{"0"};
-    std::string ask_quantity{"0"};
-    std::string traded_quantity{"0"};
 };
 
 class Book {

@@ -46,17 +46,17 @@ void CaptureReader::open() {
     struct stat status {};
     errno = 0;
     if (::stat(path_.c_str(), &status) != 0) {
-        on_problem_(fmt::format("{}: cannot be opened: {}", path_, std::strerror(errno)));
+        file_problem(fmt::format("cannot be opened: {}", std::strerror(errno)));
         return;
     }
     if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
-        on_problem_(fmt::format("{}: is not a file", path_));
+        file_problem("is not a file");
         return;
     }
     file_->bytes = static_cast<std::uint64_t>(status.st_size);
     file_->gz = gzopen(path_.c_str(), "rbe");
     if (file_->gz == nullptr) {
-        on_problem_(fmt::format("{}: cannot be opened: {}", path_, std::strerror(errno)));
+        file_problem(fmt::format("cannot be opened: {}", std::strerror(errno)));
         return;
     }
     gzbuffer(file_->gz, static_cast<unsigned>(kBlockBytes));
@@ -66,11 +66,11 @@ void CaptureReader::open() {
     // zlib passes on what has no gzip header: good for a capture in plain text, but any other file
     // is a mistake.
     if (gzdirect(file_->gz) != 0 && some && (block_[0] < '0' || block_[0] > '9')) {
-        on_problem_(fmt::format("{}: is neither a gzip file nor a capture in plain text", path_));
+        file_problem("is neither a gzip file nor a capture in plain text");
         readable_ = false;
         block_bytes_ = 0;
     } else if (!some && !cut_short_) {
-        on_problem_(fmt::format("{}: is empty", path_));
+        file_problem("is empty");
     }
 }
 
@@ -91,13 +91,12 @@ bool CaptureReader::fill() {
     }
     cut_short_ = true;
     if (error == Z_BUF_ERROR) {
-        on_problem_(
-            fmt::format("{}: the gzip file is truncated after line {}; what was there is processed",
-                        path_, line_number_));
+        file_problem(fmt::format(
+            "the gzip file is truncated after line {}; what was there is processed", line_number_));
     } else {
-        on_problem_(fmt::format(
-            "{}: the gzip file is damaged after line {} ({}); what was before it is processed",
-            path_, line_number_, error == Z_ERRNO ? std::strerror(errno) : text));
+        file_problem(fmt::format(
+            "the gzip file is damaged after line {} ({}); what was before it is processed",
+            line_number_, error == Z_ERRNO ? std::strerror(errno) : text));
     }
     return count > 0;
 }
@@ -132,7 +131,11 @@ bool CaptureReader::read_line(std::vector<char>& line, bool& too_long) {
 
 void CaptureReader::bad_line(const std::string& what) {
     ++bad_lines_;
-    on_problem_(fmt::format("{}, line {}: {}", path_, line_number_, what));
+    on_problem_({line_number_, fmt::format("{}, line {}: {}", path_, line_number_, what)});
+}
+
+void CaptureReader::file_problem(const std::string& what) {
+    on_problem_({0, fmt::format("{}: {}", path_, what)});
 }
 
 std::optional<CapturedLine> CaptureReader::next() {

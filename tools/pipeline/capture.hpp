@@ -16,8 +16,12 @@
 
 namespace sluice::pipeline {
 
-/// Told in words about each thing amiss, with the file and the line; the reading goes on behind it.
-using OnProblem = std::function<void(const std::string&)>;
+/// Something amiss, in words that name the file and the line; the reading goes on behind it.
+struct CaptureProblem {
+    std::uint64_t line{};  // 0: it is about the whole file
+    std::string text{};
+};
+using OnProblem = std::function<void(const CaptureProblem&)>;
 
 struct CaptureOptions {
     std::size_t line_bytes_max{std::size_t{4} << 20};  // longer ones are counted as bad and skipped
@@ -38,6 +42,7 @@ class CaptureReader : public LineSource {
     void open();
     [[nodiscard]] bool fill();
     [[nodiscard]] bool read_line(std::vector<char>& line, bool& too_long);
+    void file_problem(const std::string& what);
     void bad_line(const std::string& what);
 
     struct File;  // keeps zlib out of this header
