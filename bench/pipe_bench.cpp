@@ -7,7 +7,7 @@
 #include "baselines/boost_spsc.hpp"
 #include "baselines/unix_pipe.hpp"
 #include "support/blocks.hpp"
-#include "support/ours.hpp"
+#include "support/our_pipe.hpp"
 #include "support/program.hpp"
 
 namespace {

@@ -8,7 +8,7 @@
 #include "baselines/unix_pipe.hpp"
 #include "baselines/xenium_vyukov.hpp"
 #include "support/blocks.hpp"
-#include "support/ours.hpp"
+#include "support/our_queue.hpp"
 #include "support/program.hpp"
 
 namespace {

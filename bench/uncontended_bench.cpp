@@ -12,7 +12,8 @@
 #include "baselines/xenium_vyukov.hpp"
 #include "support/blocks.hpp"
 #include "support/machine.hpp"
-#include "support/ours.hpp"
+#include "support/our_pipe.hpp"
+#include "support/our_queue.hpp"
 
 namespace {
 

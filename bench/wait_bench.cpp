@@ -4,7 +4,8 @@
 #include "baselines/unix_pipe.hpp"
 #include "support/bare_futex.hpp"
 #include "support/blocks.hpp"
-#include "support/ours.hpp"
+#include "support/our_pipe.hpp"
+#include "support/our_queue.hpp"
 #include "support/program.hpp"
 
 int main(int argc, char** argv) {

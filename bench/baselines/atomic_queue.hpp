@@ -16,7 +16,7 @@ enum class Sharing { one_each_side, many_each_side };
 
 /// Elements of any size (AtomicQueue2). try_push and try_pop claim by CAS, and wait by its own
 /// pause.
-template <class T, Sharing How, unsigned Capacity = 1024>
+template <class T, Sharing How, unsigned Capacity = kCapacity>
 class AtomicQueueAny {
  public:
     using Value = T;
@@ -40,7 +40,7 @@ class AtomicQueueAny {
 };
 
 /// The same ring with its waiting forms, which claim by fetch-and-add ("optimist").
-template <class T, Sharing How, unsigned Capacity = 1024>
+template <class T, Sharing How, unsigned Capacity = kCapacity>
 class AtomicQueueOptimist : public AtomicQueueAny<T, How, Capacity> {
  public:
     using AtomicQueueAny<T, How, Capacity>::AtomicQueueAny;
@@ -49,7 +49,7 @@ class AtomicQueueOptimist : public AtomicQueueAny<T, How, Capacity> {
 };
 
 /// AtomicQueue, for elements that an atomic can hold: no state byte beside the element.
-template <class T, Sharing How, unsigned Capacity = 1024>
+template <class T, Sharing How, unsigned Capacity = kCapacity>
 class AtomicQueueWord {
  public:
     using Value = T;

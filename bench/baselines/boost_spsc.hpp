@@ -11,7 +11,7 @@
 
 namespace sluice::bench {
 
-template <class T, std::size_t Capacity = 1024>
+template <class T, std::size_t Capacity = kCapacity>
 class BoostSpsc {
  public:
     using Value = T;

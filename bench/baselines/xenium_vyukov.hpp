@@ -12,7 +12,7 @@
 
 namespace sluice::bench {
 
-template <class T, std::size_t Capacity = 1024>
+template <class T, std::size_t Capacity = kCapacity>
 class XeniumVyukov {
  public:
     using Value = T;
