@@ -1,0 +1,3 @@
+#include "carrier.hpp"
+
+Carrier<int*> carrier;

@@ -1,0 +1,7 @@
+#include "carrier.hpp"
+
+struct Order {
+    int id;
+    int& count;
+};
+Carrier<Order> carrier;

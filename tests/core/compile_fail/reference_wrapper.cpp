@@ -1,0 +1,5 @@
+#include <functional>
+
+#include "carrier.hpp"
+
+Carrier<std::reference_wrapper<int>> carrier;

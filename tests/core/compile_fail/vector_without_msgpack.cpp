@@ -1,0 +1,5 @@
+#include <vector>
+
+#include "carrier.hpp"
+
+Carrier<std::vector<int>> carrier;
