@@ -1,4 +1,5 @@
-# Installs libraries, headers and the CMake package: find_package(sluice CONFIG) gives sluice::sluice.
+# Installs libraries, headers and the CMake package: find_package(sluice CONFIG) gives
+# sluice::sluice.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

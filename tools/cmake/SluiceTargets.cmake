@@ -9,18 +9,23 @@ add_library(sluice_options INTERFACE)
 target_compile_features(sluice_options INTERFACE cxx_std_20)
 target_compile_options(sluice_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast -Wcast-align
-  -Wcast-qual -Wnon-virtual-dtor -Woverloaded-virtual -Wformat=2 -Wundef -Wextra-semi -Wredundant-decls
-  -Wmissing-declarations
+  -Wcast-qual -Wnon-virtual-dtor -Woverloaded-virtual -Wformat=2 -Wundef -Wextra-semi
+  -Wredundant-decls -Wmissing-declarations
   # -Wno-restrict: g++ 12 warns of std::string's own operator+ (its bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wduplicated-cond -Wlogical-op -Wno-restrict>
   $<$<BOOL:${SLUICE_WARNINGS_AS_ERRORS}>:-Werror>)
 if(SLUICE_SANITIZE)
-  add_compile_options(-fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_compile_options(
+    -fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${SLUICE_SANITIZE})
 endif()
 
-# sluice_test(<name> SOURCES <file>... [LIBRARIES <target>...] [LABEL <unit|crash|stress|...>] [TIMEOUT <s>])
-# One executable, and one CTest entry for each TEST() in it. The timeout is a watchdog, not a speed limit.
+set(SLUICE_SOAK 0 CACHE STRING "Seconds that the environment's SLUICE_SOAK grants each stress test")
+
+# sluice_test(<name> SOURCES <file>... [LIBRARIES <target>...] [LABEL <unit|crash|stress|...>]
+#             [TIMEOUT <s>])
+# One executable, and one CTest entry for each TEST() in it. The timeout is a watchdog, not a speed
+# limit.
 function(sluice_test name)
   cmake_parse_arguments(arg "" "LABEL;TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
   if(NOT arg_LABEL)
@@ -28,6 +33,9 @@ function(sluice_test name)
   endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
+  endif()
+  if(arg_LABEL MATCHES "stress")
+    math(EXPR arg_TIMEOUT "${arg_TIMEOUT} + ${SLUICE_SOAK}")
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE sluice_options GTest::gtest_main ${arg_LIBRARIES})
