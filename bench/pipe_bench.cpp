@@ -28,7 +28,7 @@ void round_trip(Program& program) {
     program.add<RoundTrip<TwoLines<BoostSpsc<Value>>>>(*race, "boost spsc_queue", Kind::peer);
     program.add<RoundTrip<TwoLines<AtomicQueueAny<Value, Sharing::one_each_side>>>>(
         *race, "atomic_queue SPSC", Kind::peer);
-    program.add<RoundTrip<TwoLines<UnixPipe<Value>>>>(*race, "pipe(2)", Kind::peer, "sleeps");
+    program.add<RoundTrip<TwoLines<UnixPipe<Value>>>>(*race, "pipe(2)", Kind::scale, "sleeps");
     if (Bytes <= 48) {
         race->expect(within_limit("sluice Pipe", 1.10, 40));
     }
@@ -54,7 +54,7 @@ void stream(Program& program) {
                                                                        Kind::peer);
     program.add<Stream<AtomicQueueOptimist<Value, Sharing::one_each_side>>>(
         *race, "atomic_queue SPSC, optimist", Kind::peer);
-    program.add<Stream<UnixPipe<Value>>>(*race, "pipe(2)", Kind::peer, "sleeps");
+    program.add<Stream<UnixPipe<Value>>>(*race, "pipe(2)", Kind::scale, "sleeps");
     race->expect(rate_at_least("sluice Pipe", 1.0, {"boost spsc_queue"}));
     race->expect(rate_at_least("sluice Pipe, batches", 2.0, {"boost spsc_queue"}));
     program.run(*race);

@@ -31,7 +31,7 @@ void round_trip(Program& program) {
     program.add<RoundTrip<TwoLines<AtomicQueueOptimist<Value, kMany>>>>(
         *race, "atomic_queue MPMC, optimist", Kind::peer);
     program.add<RoundTrip<TwoLines<XeniumVyukov<Value>>>>(*race, "xenium vyukov", Kind::peer);
-    program.add<RoundTrip<TwoLines<UnixPipe<Value>>>>(*race, "pipe(2)", Kind::peer, "sleeps");
+    program.add<RoundTrip<TwoLines<UnixPipe<Value>>>>(*race, "pipe(2)", Kind::scale, "sleeps");
     race->expect(within_limit("sluice Queue", 1.20, 40));
     race->expect(below_every_peer("sluice Queue"));
     program.run(*race);
@@ -66,7 +66,7 @@ void stream(Program& program, unsigned pairs) {
     race->expect(rate_at_least("sluice Queue", 1.3));
     if (pairs == 1) {
         program.add<Stream<OurQueue<Value>, 32>>(*race, "sluice Queue, batches", Kind::ours, "32");
-        program.add<Stream<UnixPipe<Value>>>(*race, "pipe(2)", Kind::peer, "sleeps");
+        program.add<Stream<UnixPipe<Value>>>(*race, "pipe(2)", Kind::scale, "sleeps");
     }
     program.run(*race);
 }

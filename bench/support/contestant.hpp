@@ -11,7 +11,9 @@
 
 namespace sluice::bench {
 
-enum class Kind { limit, ours, peer };
+/// scale: stands beside the others to show the order of magnitude; it runs in few cycles, since it would
+/// eat the time of the rest, and no target compares with it.
+enum class Kind { limit, ours, peer, scale };
 
 /// Whether more processes spin than there are CPUs; a spinning wait must then give up its CPU.
 enum class Crowd { fits, oversubscribed };

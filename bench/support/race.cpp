@@ -23,6 +23,8 @@ constexpr std::size_t kLatenciesMax = 4U << 20U;
 constexpr unsigned kWarmUpCycles = 3;
 constexpr unsigned kFirstWarmUpCycles = 9;  // a block's size grows at most fourfold a cycle
 constexpr unsigned kCyclesMin = 8;
+constexpr unsigned kScaleCycleEvery = 8;  // divides the cycles of a timed one and of a round
+constexpr std::size_t kBlocksToJudge = 20;
 constexpr auto kRoundLength = std::chrono::milliseconds(500);
 constexpr std::uint64_t kCountStep = 16;  // divisible among the producers of any race
 
@@ -189,8 +191,10 @@ void Race::run(const Pace& pace) {
         const unsigned first_kept = cycle + warm_up;
         const unsigned cycles_min = first_kept + (pace.quick ? 2 : kCyclesMin);
         for (; cycle < cycles_min || (!pace.quick && Clock::now() < round_end); ++cycle) {
-            if ((cycle - first_kept) % kTimedCycleEvery == 0) {
-                for (std::size_t i = 0; i < entries_.size(); ++i) {
+            for (std::size_t i = 0; i < entries_.size(); ++i) {
+                const bool wanted =
+                    entries_[i].kind != Kind::scale || cycle % kScaleCycleEvery == 0;
+                if (wanted && (cycle - first_kept) % kTimedCycleEvery == 0) {
                     round.latencies(i, entries_[i].latency_ns);
                 }
             }
@@ -198,6 +202,9 @@ void Race::run(const Pace& pace) {
             for (std::size_t k = 0; k < others; ++k) {
                 const std::size_t i =
                     1 + (k + cycle) % others;  // nobody always follows the same one
+                if (entries_[i].kind == Kind::scale && cycle % kScaleCycleEvery != 0) {
+                    continue;
+                }
                 const auto block = round.block(i);
                 const auto after = round.block(0);
                 if (cycle >= first_kept) {
@@ -260,7 +267,7 @@ Judge within_limit(std::string contestant, double factor, double extra_ns) {
                     extra.push_back(sample.ns - limit);
                 }
             }
-            if (excess.size() * 50 < kept.size()) {
+            if (excess.size() * 50 < kept.size() || excess.size() < kBlocksToJudge) {
                 continue;  // under 2 % of the blocks: passing through, not a state
             }
             const bool met = quantile(excess, 0.5) <= 0;
@@ -282,7 +289,11 @@ Judge below_every_peer(std::string contestant) {
             if (entry == nullptr || peer.kind != Kind::peer) {
                 continue;
             }
-            const double ratio = quantile(paired_ratios(*entry, peer), 0.5);
+            const auto ratios = paired_ratios(*entry, peer);
+            if (ratios.size() < kBlocksToJudge) {
+                return Verdict{verdict.target, "too few blocks", std::nullopt};
+            }
+            const double ratio = quantile(ratios, 0.5);
             verdict.met = verdict.met.value_or(true) && ratio < 1.0;
             verdict.measured += fmt::format("{}{:.2f} x {}", verdict.measured.empty() ? "" : ", ",
                                             ratio, peer.name);
@@ -305,7 +316,11 @@ Judge rate_at_least(std::string contestant, double factor, std::vector<std::stri
             if (entry == nullptr || !asked) {
                 continue;
             }
-            const double ratio = quantile(paired_ratios(peer, *entry), 0.5);
+            const auto ratios = paired_ratios(peer, *entry);
+            if (ratios.size() < kBlocksToJudge) {
+                return Verdict{verdict.target, "too few blocks", std::nullopt};
+            }
+            const double ratio = quantile(ratios, 0.5);
             verdict.met = verdict.met.value_or(true) && ratio >= factor;
             verdict.measured += fmt::format("{}{:.2f} x {}", verdict.measured.empty() ? "" : ", ",
                                             ratio, peer.name);
@@ -328,6 +343,9 @@ Judge judge_ratio(std::string contestant, std::string text, Holds holds) {
         std::vector<double> values;
         for (const auto& sample : entry->kept()) {
             values.push_back(sample.ratio());
+        }
+        if (values.size() < kBlocksToJudge) {
+            return Verdict{verdict.target, "too few blocks", std::nullopt};
         }
         const auto ratios = spread(values);
         verdict.met = holds(ratios.p50);

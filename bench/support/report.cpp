@@ -44,6 +44,8 @@ const char* kind_name(Kind kind) {
             return "ours";
         case Kind::peer:
             return "peer";
+        case Kind::scale:
+            return "scale";
     }
     return "";
 }
@@ -194,7 +196,8 @@ void print_race(const Race& race, const Pace& pace) {
     }
     for (const auto& verdict : race.verdicts()) {
         if (pace.quick || !verdict.met.has_value()) {
-            fmt::print("  target: {} -> not judged\n", verdict.target);
+            fmt::print("  target: {} -> not judged{}\n", verdict.target,
+                       pace.quick || verdict.measured.empty() ? "" : ": " + verdict.measured);
         } else {
             fmt::print("  target: {} -> {} ({})\n", verdict.target,
                        *verdict.met ? "met" : "NOT MET", verdict.measured);
