@@ -515,7 +515,7 @@ TEST(Packer, DamagedMessagesGiveAValueOrBadSegment) {
     int decoded = 0;
     for (int round = 0; round < kRounds; ++round) {
         std::vector<std::byte> message = whole;
-        for (unsigned flips = 1 + random() % 3; flips > 0; --flips) {
+        for (auto flips = 1 + random() % 3; flips > 0; --flips) {
             message[random() % message.size()] = static_cast<std::byte>(random() & 0xff);
         }
         decoded += decode_as_everything(message);

@@ -95,18 +95,21 @@ class PackBuffer {
     std::size_t capacity_{0};
 };
 
-/// How a value that is not plain becomes a message. sluice/msgpack.hpp specialises it for all that
-/// it can pack:
-///   static void pack(const T&, PackBuffer&);               // appends
-///   static T unpack(std::span<const std::byte> message);   // the whole message; throws BadSegment
+/// How a value that is not plain becomes a message. sluice/msgpack.hpp specialises it for all that it
+/// can pack. This one packs nothing: it has the members so that a class template whose T was refused
+/// already (check_shareable) brings no further errors.
 template <class T>
-struct Packer;
+struct Packer {
+    static constexpr bool kPacksNothing = true;
+    using Value = std::conditional_t<std::is_array_v<T> || std::is_abstract_v<T>, void, T>;
+
+    static void pack(const T& value, PackBuffer& buffer);     // appends to the buffer
+    static Value unpack(std::span<const std::byte> message);  // the whole message, or BadSegment
+};
 
 template <class T>
-concept Packable = std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
-    requires(const T& value, PackBuffer& buffer, std::span<const std::byte> message) {
-    Packer<T>::pack(value, buffer);
-    { Packer<T>::unpack(message) } -> std::same_as<T>;
+concept Packable = std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> && !requires {
+    Packer<T>::kPacksNothing;
 };
 
 /// What can be sent to another process.
