@@ -64,7 +64,7 @@ PUBLISH = "word.store(value, std::memory_order_release);  // R1"
 
 # check, what to plant (file, old text, new text), what must be said
 FAULTS = [
-    ("orders", WAITING, "load(std::memory_order_acquire)", "load()", "load() names no memory order"),
+    ("orders", WAITING, "load(std::memory_order_acquire)", "load()", "load() names no"),
     ("orders", WAITING, "value, std::memory_order_release", "value", "store() names no memory"),
     ("orders", WAITING, PUBLISH, "word = value;", "operator"),
     ("orders", WAITING, PUBLISH, "++word;", "operator"),
