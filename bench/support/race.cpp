@@ -191,10 +191,12 @@ void Race::run(const Pace& pace) {
         const unsigned first_kept = cycle + warm_up;
         const unsigned cycles_min = first_kept + (pace.quick ? 2 : kCyclesMin);
         for (; cycle < cycles_min || (!pace.quick && Clock::now() < round_end); ++cycle) {
+            const auto runs = [&](std::size_t i) {
+                return entries_[i].kind != Kind::scale || pace.quick ||
+                       cycle % kScaleCycleEvery == 0;
+            };
             for (std::size_t i = 0; i < entries_.size(); ++i) {
-                const bool wanted =
-                    entries_[i].kind != Kind::scale || cycle % kScaleCycleEvery == 0;
-                if (wanted && (cycle - first_kept) % kTimedCycleEvery == 0) {
+                if (runs(i) && (cycle - first_kept) % kTimedCycleEvery == 0) {
                     round.latencies(i, entries_[i].latency_ns);
                 }
             }
@@ -202,7 +204,7 @@ void Race::run(const Pace& pace) {
             for (std::size_t k = 0; k < others; ++k) {
                 const std::size_t i =
                     1 + (k + cycle) % others;  // nobody always follows the same one
-                if (entries_[i].kind == Kind::scale && cycle % kScaleCycleEvery != 0) {
+                if (!runs(i)) {
                     continue;
                 }
                 const auto block = round.block(i);
