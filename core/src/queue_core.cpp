@@ -65,7 +65,9 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how, cons
                 const bool extents = (segment->options() & kExtentsOption) != 0;
                 if (!shm::MpmcRing::fits(shape, segment->body_bytes()) ||
                     body_bytes(shape, segment->members().capacity()) > segment->body_bytes() ||
-                    shape.slot_bytes != wanted.slot_bytes ||
+                    // Plain values have one size; of packed ones the maker chose how much lies in the slot.
+                    (wanted.values_have_extents ? shape.slot_bytes < sizeof(shm::ValueSlotLayout)
+                                                : shape.slot_bytes != wanted.slot_bytes) ||
                     extents != wanted.values_have_extents ||
                     (segment->options() & kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
                     throw BadSegment(object + ": has a damaged header: its ring does not fit into it");
@@ -110,17 +112,33 @@ QueueCore::QueueCore(std::shared_ptr<shm::Segment> segment, const shm::MpmcRing:
       wait_(wait),
       object_(std::move(object)) {}
 
-bool QueueCore::refuse_or_wait(shm::RingResult result) {
-    switch (result) {
-        case shm::RingResult::closed: throw Closed(object_ + " is closed");
-        case shm::RingResult::no_member: {
-            shm::Failure failure;
-            if (ring_.members().join(failure) == shm::kNobody) {
-                throw_failure(object_, failure);
-            }
-            return false;
+void QueueCore::refuse_or_join(shm::RingResult result) {
+    if (result == shm::RingResult::closed) {
+        throw Closed(object_ + " is closed");
+    }
+    if (result == shm::RingResult::no_member) {
+        shm::Failure failure;
+        if (ring_.members().join(failure) == shm::kNobody) {
+            throw_failure(object_, failure);
         }
-        default: return false;
+    }
+}
+
+bool QueueCore::holds(const shm::ClaimedSlot& claimed) const noexcept {
+    const auto& slot = *reinterpret_cast<const shm::SlotLayout*>(claimed.slot);
+    return slot.control.load(std::memory_order_acquire) == claimed.control.word;
+}
+
+bool HeldClaim::is_held(const QueueCore& core) const noexcept {
+    return generation_ == shm::fork_generation && core.holds(claimed_);
+}
+
+void HeldClaim::require(const QueueCore& core) const {
+    if (generation_ != shm::fork_generation) {
+        throw NotPermitted(core.object() + ": the claim is that of the process that made it, not its child's");
+    }
+    if (!core.holds(claimed_)) {
+        throw Error(core.object() + ": the thread that made the claim has ended, and the claim with it");
     }
 }
 
@@ -135,12 +153,14 @@ bool QueueCore::claim(shm::ClaimedSlot& claimed, Deadline deadline) {
             ring_.layout().room, wait_, put_spin_, deadline, attempt, [] {},
             [&] { return ring_.stuck_putting(); });
         if (waited == shm::Waited::timed_out) {
-            return false;
+            // A short wait ends before wait_until() has looked for the dead.
+            static_cast<void>(ring_.stuck_putting());
+            return ring_.claim(claimed) == shm::RingResult::done;
         }
         if (result == shm::RingResult::done) {
             return true;
         }
-        refuse_or_wait(result);
+        refuse_or_join(result);
     }
 }
 
@@ -155,12 +175,17 @@ bool QueueCore::claim_read(shm::ClaimedSlot& claimed, Deadline deadline) {
             ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
             [&] { return ring_.stuck_getting(); });
         if (waited == shm::Waited::timed_out) {
+            // As above. The whole table is looked through for a dead reader: not at every failure.
+            if (result == shm::RingResult::pending || is_time_to_look()) {
+                static_cast<void>(ring_.stuck_getting());
+                return ring_.claim_read(claimed) == shm::RingResult::done;
+            }
             return false;
         }
         if (result == shm::RingResult::done) {
             return true;
         }
-        refuse_or_wait(result);
+        refuse_or_join(result);
     }
 }
 
@@ -200,14 +225,12 @@ std::span<const std::byte> QueueCore::read_value(const shm::ClaimedSlot& claimed
 
 namespace {
 
-constexpr std::uint64_t task_word(std::uint32_t tag, std::int32_t count) noexcept {
-    return (static_cast<std::uint64_t>(tag) << 32U) | static_cast<std::uint32_t>(count);
+constexpr std::uint64_t task_word(std::uint32_t tag, std::uint32_t count) noexcept {
+    return (static_cast<std::uint64_t>(tag) << 32U) | count;
 }
-constexpr std::uint32_t tag_of(std::uint64_t word) noexcept {
-    return static_cast<std::uint32_t>(word >> 32U);
-}
-constexpr std::int32_t count_of(std::uint64_t word) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word));
+// A word of a former tenant counts as 0.
+constexpr std::uint32_t count_of(std::uint64_t word, std::uint32_t tag) noexcept {
+    return static_cast<std::uint32_t>(word >> 32U) == tag ? static_cast<std::uint32_t>(word) : 0;
 }
 
 }  // namespace
@@ -218,28 +241,55 @@ void QueueCore::open_task() noexcept {
         return;
     }
     const std::uint32_t tag = ring_.members().tenant_tag(me);
-    std::atomic<std::uint64_t>& word = cell(me).word;
-    const std::uint64_t seen = word.load(std::memory_order_relaxed);  // only this thread writes it
-    const std::int32_t count = tag_of(seen) == tag ? count_of(seen) : 0;
-    word.store(task_word(tag, count + 1), std::memory_order_release);  // before the commit store
+    std::atomic<std::uint64_t>& got = cell(me).got;
+    const std::uint64_t seen = got.load(std::memory_order_relaxed);  // I2: only this thread writes it
+    got.store(task_word(tag, count_of(seen, tag) + 1), std::memory_order_release);  // before the commit store
+}
+
+std::int64_t QueueCore::open_tasks_of(shm::MemberId id) const noexcept {
+    // `done` first: it never overtakes `got`, so that the difference is never negative.
+    const std::uint64_t done = cell(id).done.load(std::memory_order_seq_cst);
+    const std::uint64_t got = cell(id).got.load(std::memory_order_seq_cst);
+    const shm::Members& members = segment_->members();
+    const std::uint32_t tag = members.tenant_tag(id);
+    if (got == 0 || tag == 0 || static_cast<std::uint32_t>(got >> 32U) != tag ||
+        members.has_ended(id)) {
+        return 0;
+    }
+    return static_cast<std::int32_t>(count_of(got, tag) - count_of(done, tag));
+}
+
+bool QueueCore::report_done(shm::MemberId id) noexcept {
+    std::atomic<std::uint64_t>& done = cell(id).done;
+    std::uint64_t seen = done.load(std::memory_order_acquire);
+    for (;;) {
+        const std::uint32_t tag = ring_.members().tenant_tag(id);
+        const std::uint64_t got = cell(id).got.load(std::memory_order_acquire);
+        if (tag == 0 || count_of(got, tag) == count_of(seen, tag)) {
+            return false;
+        }
+        // seq_cst: before the look at join()'s sleepers (waiting.hpp: S3, S4).
+        if (done.compare_exchange_weak(seen, task_word(tag, count_of(seen, tag) + 1),
+                                       std::memory_order_seq_cst, std::memory_order_acquire)) {
+            return true;
+        }
+    }
 }
 
 void QueueCore::task_done() {
     const shm::MemberId me = ring_.members().id();
     if (me == shm::kNobody) {
-        refuse_or_wait(shm::RingResult::no_member);
-        return;
+        refuse_or_join(shm::RingResult::no_member);
     }
-    const std::uint32_t tag = ring_.members().tenant_tag(me);
-    std::atomic<std::uint64_t>& word = cell(me).word;
-    const std::uint64_t seen = word.load(std::memory_order_relaxed);  // only this thread writes it
-    const std::int32_t count = tag_of(seen) == tag ? count_of(seen) : 0;
-    // Another thread may have got the message (then its cell is the positive one); only the sum must hold.
-    if (count <= 0 && open_tasks() <= 0) {
+    // Mostly one's own message; else another thread got it, and this one did the work.
+    bool reported = me != shm::kNobody && report_done(me);
+    for (std::uint32_t id = 1; !reported && id <= segment_->members().capacity(); ++id) {
+        const auto other = static_cast<shm::MemberId>(id);
+        reported = open_tasks_of(other) > 0 && report_done(other);
+    }
+    if (!reported) {
         throw Error(object_ + ": task_done() was called more often than there were messages");
     }
-    // seq_cst exchange: before the look at join()'s sleepers (waiting.hpp: S3, S4).
-    word.exchange(task_word(tag, count - 1), std::memory_order_seq_cst);
     ring_.layout().tasks.notify_all();
 }
 
@@ -247,18 +297,16 @@ std::int64_t QueueCore::open_tasks() const noexcept {
     // Slots first, then cells: a message that moves from one to the other meanwhile is seen in its cell, which
     // is raised before the slot is released.
     std::int64_t open = static_cast<std::int64_t>(ring_.unfinished());
-    for (std::uint32_t index = 0; index < segment_->members().capacity(); ++index) {
-        const auto id = static_cast<shm::MemberId>(index + 1U);
-        const std::uint64_t word = cell(id).word.load(std::memory_order_seq_cst);
-        if (word != 0 && tag_of(word) == segment_->members().tenant_tag(id) &&
-            !segment_->members().has_ended(id)) {
-            open += count_of(word);
-        }
+    for (std::uint32_t id = 1; id <= segment_->members().capacity(); ++id) {
+        open += open_tasks_of(static_cast<shm::MemberId>(id));
     }
     return open;
 }
 
 bool QueueCore::join(Deadline deadline) {
+    if (deadline.at_ns() == 0) {
+        ring_.members().rescue();  // wait_until() looks for the dead only before it sleeps
+    }
     shm::SpinBudget budget;
     return shm::wait_until(
                ring_.layout().tasks, Wait::park, budget, deadline,

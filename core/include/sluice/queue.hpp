@@ -18,7 +18,9 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -102,11 +104,19 @@ struct SlotCodec {
     static constexpr std::size_t kKeptBytes = 1U << 20U;
 };
 
-/// This thread's buffer for packing; cleared for the next value, and not kept when it has grown large.
+/// This thread's buffer for packing, empty.
 inline PackBuffer& pack_buffer() {
     thread_local PackBuffer buffer;
     buffer.clear();
     return buffer;
+}
+
+/// Gives the buffer back after a large value: its memory is not kept for the thread's life.
+inline void shrink(PackBuffer& buffer) {
+    constexpr std::size_t kKeptBytes = 1U << 20U;
+    if (buffer.size() > kKeptBytes) {
+        buffer = PackBuffer{};
+    }
 }
 
 }  // namespace detail
@@ -283,7 +293,16 @@ class Queue {
                 Packer<T>::pack(value, *buffer);
             }
         }
+        PackedValue(const PackedValue&) = delete;
+        PackedValue& operator=(const PackedValue&) = delete;
+        ~PackedValue() {
+            if constexpr (!Codec::kPlain) {
+                detail::shrink(*buffer);
+            }
+        }
     };
+
+    static constexpr std::size_t kSlotBytesMax = std::size_t{1} << 30U;
 
     explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
 
@@ -298,6 +317,11 @@ class Queue {
                                                    const QueueOptions& options) {
         detail::QueueShape shape;
         shape.capacity = options.capacity;
+        if (options.slot_bytes > kSlotBytesMax) {
+            throw std::invalid_argument("Queue: slot_bytes is at most " +
+                                        std::to_string(kSlotBytesMax) + ", not " +
+                                        std::to_string(options.slot_bytes));
+        }
         shape.slot_bytes = Codec::slot_bytes(options.slot_bytes);
         shape.values_have_extents = !Codec::kPlain;
         shape.type_signature = type_signature<T>();
@@ -402,6 +426,8 @@ class Queue {
 
 /// A claimed slot: build the value in it, then publish(). Dropping it gives the slot up: consumers pass it by.
 /// Zero copy for trivially copyable T; other types are built here and stored by publish().
+/// Callers: the claim is that of the thread that made it, and ends with it. In a child made by fork it is the
+/// parent's: there publish() throws NotPermitted and dropping it does nothing.
 /// Crash: nothing was put until publish()'s exchange.
 template <class T>
 class Slot {
@@ -411,12 +437,13 @@ class Slot {
     Slot(Slot&& other) noexcept
         : core_(std::exchange(other.core_, nullptr)),
           claimed_(other.claimed_),
+          claim_(other.claim_),
           value_(std::move(other.value_)) {}
     Slot& operator=(Slot&&) = delete;
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
     ~Slot() {
-        if (core_) {
+        if (core_ && claim_.is_held(*core_)) {
             core_->ring().abandon(claimed_);
         }
     }
@@ -437,6 +464,7 @@ class Slot {
             throw Error("Slot: it was published or moved from already");
         }
         const auto core = std::exchange(core_, nullptr);
+        claim_.require(*core);
         if constexpr (!Codec::kInPlace) {
             try {
                 PackBuffer* packed = nullptr;
@@ -445,6 +473,9 @@ class Slot {
                     Packer<T>::pack(*value_, *packed);
                 }
                 Codec::write(*core, claimed_, *value_, packed);
+                if constexpr (!Codec::kPlain) {
+                    detail::shrink(*packed);
+                }
             } catch (...) {
                 core->ring().abandon(claimed_);
                 throw;
@@ -458,7 +489,7 @@ class Slot {
     struct Nothing {};
 
     Slot(std::shared_ptr<detail::QueueCore> core, const shm::ClaimedSlot& claimed)
-        : core_(std::move(core)), claimed_(claimed) {
+        : core_(std::move(core)), claimed_(claimed), claim_(claimed) {
         if constexpr (Codec::kInPlace) {
             new (claimed_.payload(Codec::kOffset)) T();
         } else {
@@ -468,11 +499,14 @@ class Slot {
 
     std::shared_ptr<detail::QueueCore> core_;
     shm::ClaimedSlot claimed_;
+    detail::HeldClaim claim_;
     std::optional<std::conditional_t<Codec::kInPlace, Nothing, T>> value_{};
 };
 
 /// A message on loan. commit() takes it; dropping the lease gives it back, and another consumer (or this one)
 /// gets it again, perhaps after younger ones. Zero copy for trivially copyable T.
+/// Callers: the lease is that of the thread that took it, and ends with it. In a child made by fork it is the
+/// parent's: there commit() throws NotPermitted and dropping it does nothing.
 /// Crash: the holder's death gives the message back.
 template <class T>
 class Lease {
@@ -482,12 +516,13 @@ class Lease {
     Lease(Lease&& other) noexcept
         : core_(std::exchange(other.core_, nullptr)),
           claimed_(other.claimed_),
+          claim_(other.claim_),
           value_(std::move(other.value_)) {}
     Lease& operator=(Lease&&) = delete;
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     ~Lease() {
-        if (core_) {
+        if (core_ && claim_.is_held(*core_)) {
             core_->ring().give_back(claimed_);
         }
     }
@@ -507,7 +542,9 @@ class Lease {
         if (!core_) {
             throw Error("Lease: it was committed or moved from already");
         }
-        std::exchange(core_, nullptr)->commit(claimed_);
+        const auto core = std::exchange(core_, nullptr);
+        claim_.require(*core);
+        core->commit(claimed_);
     }
 
  private:
@@ -515,7 +552,7 @@ class Lease {
     struct Nothing {};
 
     Lease(std::shared_ptr<detail::QueueCore> core, const shm::ClaimedSlot& claimed)
-        : core_(std::move(core)), claimed_(claimed) {
+        : core_(std::move(core)), claimed_(claimed), claim_(claimed) {
         if constexpr (!Codec::kInPlace) {
             try {
                 value_.emplace(Codec::read(*core_, claimed_));
@@ -531,6 +568,7 @@ class Lease {
 
     std::shared_ptr<detail::QueueCore> core_;
     shm::ClaimedSlot claimed_;
+    detail::HeldClaim claim_;
     std::optional<std::conditional_t<Codec::kInPlace, Nothing, T>> value_{};
 };
 

@@ -4,6 +4,7 @@
 // The body of a queue's segment: the ring (shm/mpmc_ring.hpp), then one TaskCellLayout for each member.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,16 +12,20 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/shm/fork.hpp"
 #include "sluice/shm/mpmc_ring.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
 
-/// What a member got and has not reported as done. Written by its tenant alone.
-/// I1 word is tenant tag:32 | count:32 (signed); it counts only while the tag is that of the id's living owner,
-/// so nobody has to reset it after a death.
+/// What a member got, and how many of these were reported as done, by whatever thread. Two words, so that a
+/// report always goes to the cell of a getter: one kept by the reporter would vanish when that one ends.
+/// I1 each is tenant tag:32 | count:32; it counts only while the tag is that of the id's living owner, so nobody
+///    has to reset it after a death.
+/// I2 `got` is written by its tenant alone. I3 done - got never exceeds 0 (both wrap round together).
 struct alignas(shm::kCacheLineBytes) TaskCellLayout {
-    std::atomic<std::uint64_t> word;
+    std::atomic<std::uint64_t> got;
+    std::atomic<std::uint64_t> done;
 };
 static_assert(sizeof(TaskCellLayout) == 64);
 
@@ -33,6 +38,23 @@ struct QueueShape {
     std::string type_text{};
     Wait wait{};
     std::uint64_t first_position{};
+};
+
+class QueueCore;
+
+/// Whether a claim that a Slot or a Lease holds is still this thread's process's, and still there.
+class HeldClaim {
+ public:
+    explicit HeldClaim(const shm::ClaimedSlot& claimed) noexcept : claimed_(claimed) {}
+    /// False in a child made by fork (the claim is the parent's), and when the thread that claimed has ended:
+    /// then the claim was resolved as that of a dead one, and the slot may be another's.
+    bool is_held(const QueueCore& core) const noexcept;
+    /// Throws NotPermitted or Error where it is not.
+    void require(const QueueCore& core) const;
+
+ private:
+    shm::ClaimedSlot claimed_;
+    std::uint32_t generation_{shm::fork_generation};
 };
 
 class QueueCore {
@@ -51,16 +73,20 @@ class QueueCore {
     bool claim(shm::ClaimedSlot& claimed, Deadline deadline);
     bool claim_read(shm::ClaimedSlot& claimed, Deadline deadline);
 
-    /// Fast forms: one attempt, no waiting; true when it was done.
+    /// Fast forms: no waiting; true when it was done. What is in the way may belong to the dead, so now and then a
+    /// failing attempt looks for them.
     bool try_claim(shm::ClaimedSlot& claimed) {
-        const shm::RingResult result = ring_.claim(claimed);
-        return result == shm::RingResult::done ||
-               (result != shm::RingResult::full && refuse_or_wait(result));
+        return ring_.claim(claimed) == shm::RingResult::done || claim(claimed, Deadline::passed());
     }
     bool try_claim_read(shm::ClaimedSlot& claimed) {
         const shm::RingResult result = ring_.claim_read(claimed);
-        return result == shm::RingResult::done ||
-               (result != shm::RingResult::empty && refuse_or_wait(result));
+        if (result == shm::RingResult::done) {
+            return true;
+        }
+        if (result == shm::RingResult::empty && !is_time_to_look()) [[likely]] {
+            return false;
+        }
+        return claim_read(claimed, Deadline::passed());
     }
 
     /// Counts the message as this member's open task, then takes it: in this order, so that join() never
@@ -81,14 +107,27 @@ class QueueCore {
     void task_done();
     bool join(Deadline deadline);
 
+    /// Whether the control word still says that the claim is there: a rescue raises its tag.
+    bool holds(const shm::ClaimedSlot& claimed) const noexcept;
+
     shm::MpmcRing& ring() noexcept { return ring_; }
     const std::string& object() const noexcept { return object_; }
     const shm::Segment& segment() const noexcept { return *segment_; }
 
  private:
-    bool refuse_or_wait(shm::RingResult result);
+    void refuse_or_join(shm::RingResult result);
+    // A polling getter finds nothing far more often than anybody dies. Shared by this process's threads; a race
+    // on it only moves a look.
+    bool is_time_to_look() noexcept {
+        constexpr std::uint32_t kLookEvery = 256;
+        const std::uint32_t failures = failures_.load(std::memory_order_relaxed) + 1;
+        failures_.store(failures, std::memory_order_relaxed);
+        return failures % kLookEvery == 0;
+    }
     void open_task() noexcept;
     std::int64_t open_tasks() const noexcept;
+    std::int64_t open_tasks_of(shm::MemberId id) const noexcept;
+    bool report_done(shm::MemberId id) noexcept;
     TaskCellLayout& cell(shm::MemberId id) const noexcept { return cells_[id - 1U]; }
 
     std::shared_ptr<shm::Segment> segment_;
@@ -97,6 +136,7 @@ class QueueCore {
     std::uint64_t inline_bytes_;
     Wait wait_;
     std::string object_;  // for messages: Queue "ticks"
+    std::atomic<std::uint32_t> failures_{};
     shm::SpinBudget put_spin_{};
     shm::SpinBudget get_spin_{};
 };
