@@ -1,12 +1,12 @@
 // membarrier(2), by system call.
 #include "sluice/shm/fence.hpp"
 
-#include <atomic>
-
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <atomic>
 
 namespace sluice::shm {
 namespace {
@@ -26,8 +26,7 @@ bool register_for_heavy_fence() noexcept {
     // relaxed: registering twice does no harm, and the answer orders nothing
     Registration known = registration.load(std::memory_order_relaxed);
     if (known == Registration::unknown) {
-        const long rc =
-            syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0U, 0);
+        const long rc = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0U, 0);
         known = rc == 0 ? Registration::yes : Registration::no;
         registration.store(known, std::memory_order_relaxed);
     }

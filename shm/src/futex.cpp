@@ -1,13 +1,13 @@
 // The futex system calls. glibc has no wrappers; struct futex_waitv comes from the kernel's header.
 #include "sluice/shm/futex.hpp"
 
-#include <cerrno>
-#include <climits>
-#include <ctime>
-
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <ctime>
 
 namespace sluice::shm {
 namespace {
@@ -16,8 +16,9 @@ namespace {
 #ifndef SYS_futex_waitv
 constexpr long SYS_futex_waitv = 449;
 #endif
-constexpr std::uint32_t kFutexSize32 = 2;  // FUTEX2_SIZE_U32 (named FUTEX_32 in older headers); shared
-constexpr std::size_t kWatchesMax = 128;   // FUTEX_WAITV_MAX
+// FUTEX2_SIZE_U32 (named FUTEX_32 in older headers); shared.
+constexpr std::uint32_t kFutexSize32 = 2;
+constexpr std::size_t kWatchesMax = 128;  // FUTEX_WAITV_MAX
 
 // The kernel's struct futex_waitv, under our own name so that an old header does not matter.
 struct KernelWatch {
@@ -42,9 +43,12 @@ timespec to_timespec(Deadline deadline) noexcept {
 
 FutexResult result_of(int error) noexcept {
     switch (error) {
-        case EAGAIN: return FutexResult::value_changed;
-        case ETIMEDOUT: return FutexResult::timed_out;
-        default: return FutexResult::gone;
+        case EAGAIN:
+            return FutexResult::value_changed;
+        case ETIMEDOUT:
+            return FutexResult::timed_out;
+        default:
+            return FutexResult::gone;
     }
 }
 
@@ -73,8 +77,9 @@ unsigned futex_wake(const FutexWord& word, unsigned count) noexcept {
 
 WakeOne futex_wake_one(const FutexWord& word, std::uint32_t expected) noexcept {
     constexpr long kRequeue = 1;  // the fourth argument counts, it is no time-out here
-    const long rc = syscall(SYS_futex, address_of(word), FUTEX_CMP_REQUEUE, 1,
-                            reinterpret_cast<const timespec*>(kRequeue), address_of(word), expected);
+    const long rc =
+        syscall(SYS_futex, address_of(word), FUTEX_CMP_REQUEUE, 1,
+                reinterpret_cast<const timespec*>(kRequeue), address_of(word), expected);
     if (rc < 0) {
         return errno == EAGAIN ? WakeOne::value_changed : WakeOne::none;
     }
@@ -115,7 +120,8 @@ FutexResult futex_wait_any(std::span<const FutexWatch> watches, Deadline deadlin
         constexpr std::int64_t kChunkNs = 1'000'000;
         for (;;) {
             for (const FutexWatch& watch : watches) {
-                // acquire: what the changer wrote before is seen by the woken. Pairs with its release.
+                // acquire: what the changer wrote before is seen by the woken. Pairs
+                // with its release.
                 if (watch.word->load(std::memory_order_acquire) != watch.expected) {
                     return FutexResult::value_changed;
                 }

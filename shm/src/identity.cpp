@@ -1,13 +1,6 @@
 // Identity of processes: start time, namespace and pidfd inode beside the pid.
 #include "sluice/shm/identity.hpp"
 
-#include <atomic>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <mutex>
-
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -17,6 +10,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
 namespace sluice::shm {
 namespace {
 
@@ -25,7 +25,9 @@ namespace {
 constexpr long SYS_pidfd_open = 434;
 #endif
 
-int pidfd_open(pid_t pid) noexcept { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0U)); }
+int pidfd_open(pid_t pid) noexcept {
+    return static_cast<int>(syscall(SYS_pidfd_open, pid, 0U));
+}
 
 // Field 22 of /proc/PID/stat; the command in parentheses may itself hold spaces and parentheses.
 struct StatFacts {
@@ -98,8 +100,8 @@ ProcessIdentity self;
 std::atomic<bool> self_known{false};
 pthread_mutex_t self_lock = PTHREAD_MUTEX_INITIALIZER;
 
-// A child is another process. Only the forking thread lives in it, so plain stores are enough; the lock may
-// have been held by a thread that is not here.
+// A child is another process. Only the forking thread lives in it, so relaxed is
+// enough; the lock may have been held by a thread that is not here.
 void forget_in_child() noexcept {
     pthread_mutex_init(&self_lock, nullptr);
     self_known.store(false, std::memory_order_relaxed);
@@ -132,14 +134,16 @@ const ProcessIdentity& this_process() noexcept {
             std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, forget_in_child); });
             self = describe(getpid());
             self.nonce = random_nonce();
-            self_known.store(true, std::memory_order_release);
+            self_known.store(true, std::memory_order_release);  // pairs with the acquire above
         }
         pthread_mutex_unlock(&self_lock);
     }
     return self;
 }
 
-ProcessIdentity identify(pid_t pid) noexcept { return describe(pid); }
+ProcessIdentity identify(pid_t pid) noexcept {
+    return describe(pid);
+}
 
 Liveness process_liveness(const ProcessIdentity& identity) noexcept {
     const ProcessIdentity& me = this_process();

@@ -1,17 +1,17 @@
 // Making and opening shared memory. Order of making: size, map, policy, allocate, fault in, lock.
 #include "sluice/shm/mapping.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <utility>
-
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
 
 #include "sluice/shm/facts.hpp"
 
@@ -22,9 +22,12 @@ constexpr const char* kDirectory = "/dev/shm";
 constexpr std::size_t kHugePageBytes = 2U << 20U;
 constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, Linux 5.14
 
-std::size_t base_page_bytes() noexcept { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
+std::size_t base_page_bytes() noexcept {
+    return static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
 
-// The C library's posix_fallocate falls back to writing bytes, which we do not want; ours retries EINTR.
+// The C library's posix_fallocate falls back to writing bytes, which we do not want;
+// ours retries EINTR.
 int allocate(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
     for (;;) {
         if (fallocate(descriptor, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes)) == 0) {
@@ -65,8 +68,7 @@ void Mapping::swap(Mapping& other) noexcept {
 }
 
 bool Mapping::map(std::string_view what, Failure& failure) {
-    void* address =
-        mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0);
+    void* address = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0);
     if (address == MAP_FAILED) {
         failure.environment("mmap of " + size_text(bytes_) + " for " + std::string(what));
         return false;
@@ -87,7 +89,8 @@ bool Mapping::finish_creation(std::string_view what, Failure& failure) {
         madvise(data_, bytes_, MADV_HUGEPAGE) == 0) {
         page_kind_ = PageKind::transparent_huge;
     }
-    // After the policy: the pages are allocated where it says. A full tmpfs or memory cgroup ends here.
+    // After the policy: the pages are allocated where it says. A full tmpfs or memory
+    // cgroup ends here.
     if (const int error = allocate(descriptor_, 0, bytes_); error != 0) {
         errno = error;
         failure.environment("fallocate of " + size_text(bytes_) + " for " + std::string(what) +
@@ -96,7 +99,8 @@ bool Mapping::finish_creation(std::string_view what, Failure& failure) {
     }
     if (options_.prefault) {
         if (madvise(data_, bytes_, kPopulateWrite) != 0) {
-            // Before 5.14: touch each page. Nobody else has the memory yet, so a plain store is safe.
+            // Before 5.14: touch each page. Nobody else has the memory yet, so a plain
+            // store is safe.
             for (std::size_t at = 0; at < bytes_; at += page_bytes_) {
                 static_cast<volatile std::byte*>(data_)[at] = std::byte{0};
             }
@@ -146,8 +150,8 @@ std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::si
     if (!mapping.finish_creation(label, failure)) {
         return std::nullopt;
     }
-    // Nobody can make the memory shrink under a mapping (SIGBUS). It may grow: large values lie beyond it.
-    // Where sealing is refused the mapping still works.
+    // Nobody can make the memory shrink under a mapping (SIGBUS). It may grow: large
+    // values lie beyond it. Where sealing is refused the mapping still works.
     static_cast<void>(fcntl(mapping.descriptor_, F_ADD_SEALS, F_SEAL_SHRINK));
     return mapping;
 }
@@ -156,9 +160,10 @@ std::optional<Mapping> Mapping::create_unnamed_file(std::size_t bytes, mode_t mo
                                                     const MemoryOptions& options,
                                                     Failure& failure) {
     if (options.huge_pages == HugePages::require) {
-        failure.set(FailureKind::bad_argument,
-                    "HugePages::require works for anonymous objects only: files in /dev/shm have no "
-                    "reserved huge pages; use HugePages::prefer");
+        failure.set(
+            FailureKind::bad_argument,
+            "HugePages::require works for anonymous objects only: files in /dev/shm have no "
+            "reserved huge pages; use HugePages::prefer");
         return std::nullopt;
     }
     Mapping mapping;
@@ -183,8 +188,8 @@ std::optional<Mapping> Mapping::create_unnamed_file(std::size_t bytes, mode_t mo
 
 namespace {
 
-// The lock that says "somebody has it mapped": of the open file description, so it lives as long as the
-// descriptor or a copy of it that a child inherited, and dies with the last.
+// The lock that says "somebody has it mapped": of the open file description, so it lives as
+// long as the descriptor or a copy of it that a child inherited, and dies with the last.
 bool lock_shared(int descriptor) noexcept {
     struct flock request {};
     request.l_type = F_RDLCK;
@@ -212,7 +217,8 @@ bool Mapping::publish_as(const std::string& path, Failure& failure) const {
 
 std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t bytes_min,
                                           Failure& failure) {
-    // Between open and lock a cleaner may remove the name: then it leads elsewhere, and we try again.
+    // Between open and lock a cleaner may remove the name: then it leads elsewhere,
+    // and we try again.
     constexpr int kAttempts = 100;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         Mapping mapping;
@@ -254,9 +260,9 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
             continue;
         }
         if (static_cast<std::uint64_t>(info.st_size) < bytes_min) {
-            failure.set(FailureKind::bad_segment, path + " is truncated: " +
-                                                      std::to_string(info.st_size) +
-                                                      " bytes, too few for a header");
+            failure.set(FailureKind::bad_segment,
+                        path + " is truncated: " + std::to_string(info.st_size) +
+                            " bytes, too few for a header");
             return std::nullopt;
         }
         // The header only: it says how much is to be mapped, and is checked first.
@@ -374,10 +380,11 @@ std::optional<std::string> path_of(std::string_view name, Failure& failure) {
     };
     if (name.empty() || name.size() > kNameMax || name.front() == '.' ||
         !std::all_of(name.begin(), name.end(), allowed)) {
-        failure.set(FailureKind::bad_argument,
-                    "\"" + std::string(name) +
-                        "\" is no name: use 1 to 200 letters, digits, '.', '_' or '-', not beginning "
-                        "with '.'");
+        failure.set(
+            FailureKind::bad_argument,
+            "\"" + std::string(name) +
+                "\" is no name: use 1 to 200 letters, digits, '.', '_' or '-', not beginning "
+                "with '.'");
         return std::nullopt;
     }
     return std::string(kDirectory) + "/sluice." + std::string(name);

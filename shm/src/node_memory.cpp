@@ -1,16 +1,17 @@
-// mbind, get_mempolicy and move_pages by system call: libnuma would be a package for three functions.
+// mbind, get_mempolicy and move_pages by system call: libnuma would be a package for
+// three functions.
 #include "sluice/shm/node_memory.hpp"
+
+#include <linux/mempolicy.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
 #include <string>
-
-#include <linux/mempolicy.h>
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 namespace sluice::shm {
 namespace {
@@ -23,7 +24,9 @@ void set_node(NodeMask& mask, std::size_t node) noexcept {
     mask[node / kBitsPerWord] |= 1UL << (node % kBitsPerWord);
 }
 
-bool kernel_lacks_numa(int error) noexcept { return error == ENOSYS; }
+bool kernel_lacks_numa(int error) noexcept {
+    return error == ENOSYS;
+}
 
 }  // namespace
 

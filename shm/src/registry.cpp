@@ -1,14 +1,14 @@
 // Arming, retiring and reclaiming of bells; the registry's file.
 #include "sluice/shm/registry.hpp"
 
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <mutex>
 #include <new>
-
-#include <signal.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "sluice/shm/mapping.hpp"
 
@@ -43,13 +43,16 @@ std::uint64_t state_word(BellState state) noexcept {
            ((self.pid_namespace & 0xff'ffffU) << 8U) | static_cast<std::uint64_t>(state);
 }
 
-BellState state_of(std::uint64_t word) noexcept { return static_cast<BellState>(word & 0xffU); }
+BellState state_of(std::uint64_t word) noexcept {
+    return static_cast<BellState>(word & 0xffU);
+}
 
 pthread_mutex_t* mutex_of(BellLayout& entry) noexcept {
     return reinterpret_cast<pthread_mutex_t*>(entry.bell);
 }
 
-// This thread's bell. The destructor runs at the thread's orderly end; a child forgets it without ringing.
+// This thread's bell. The destructor runs at the thread's orderly end; a child forgets
+// it without ringing.
 struct ThreadBell {
     BellReference reference{};
     bool armed{false};
@@ -78,8 +81,9 @@ bool describe(Mapping& mapping, Failure& failure, const std::string& path, std::
     if (header.magic != kMagic || header.version != kVersion ||
         header.layout_signature != layout_signature() || header.entries != Registry::kEntries) {
         failure.set(FailureKind::bad_segment,
-                    path + " is not a registry of this version of sluice: end the programs that use "
-                           "the other version, then remove it");
+                    path +
+                        " is not a registry of this version of sluice: end the programs that use "
+                        "the other version, then remove it");
         return false;
     }
     nonce = header.nonce;
@@ -155,7 +159,8 @@ Registry* Registry::instance(Failure& failure) noexcept {
                 auto* entries = reinterpret_cast<BellLayout*>(kept->data() + kHeaderBytes);
                 registry = new (std::nothrow) Registry(entries, nonce);
             }
-            the_registry.store(registry, std::memory_order_release);
+            the_registry.store(registry,
+                               std::memory_order_release);  // pairs with the acquire above
         }
     }
     pthread_mutex_unlock(&registry_lock);
@@ -166,13 +171,12 @@ bool Registry::try_take(BellLayout& entry, std::uint64_t seen, BellReference& re
                         std::uint32_t index) noexcept {
     const std::uint64_t arming = state_word(BellState::arming);
     if (seen == arming ||
-        !entry.state.compare_exchange_strong(seen, arming, std::memory_order_acq_rel,
+        !entry.state.compare_exchange_strong(seen, arming, std::memory_order_acq_rel,  // A2
                                              std::memory_order_relaxed)) {
         return false;  // another took it first
     }
     // R1: from here on references to the former tenant are dead, whatever the bell says.
-    const std::uint64_t incarnation =
-        entry.incarnation.fetch_add(1, std::memory_order_acq_rel) + 1;
+    const std::uint64_t incarnation = entry.incarnation.fetch_add(1, std::memory_order_acq_rel) + 1;
     const ProcessIdentity& self = this_process();
     entry.start_time = self.start_time;
     entry.pid_namespace = self.pid_namespace;
@@ -190,8 +194,8 @@ bool Registry::try_take(BellLayout& entry, std::uint64_t seen, BellReference& re
     if (pthread_mutex_lock(mutex_of(entry)) != 0) {
         return false;
     }
-    // The kernel wakes a sleeper at our death only where this bit is set. Relaxed: only this thread and the
-    // kernel write a locked bell.
+    // The kernel wakes a sleeper at our death only where this bit is set. Relaxed:
+    // only this thread and the kernel write a locked bell.
     reinterpret_cast<FutexWord*>(entry.bell)->fetch_or(FUTEX_WAITERS, std::memory_order_relaxed);
     entry.state.store(state_word(BellState::live), std::memory_order_release);  // R2
     reference = {index, incarnation & kIncarnationMask};
@@ -204,13 +208,13 @@ bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexc
         return true;
     }
     const auto start = static_cast<std::uint32_t>(random_nonce());
-    // First what was never used or orderly given back; then what the dead left. Evidence of deaths is kept for
-    // as long as there is room.
+    // First what was never used or orderly given back; then what the dead left.
+    // Evidence of deaths is kept for as long as there is room.
     for (const bool take_dead : {false, true}) {
         for (std::uint32_t step = 0; step < kEntries; ++step) {
             const std::uint32_t index = (start + step) % kEntries;
             BellLayout& entry = entries_[index];
-            const std::uint64_t seen = entry.state.load(std::memory_order_acquire);  // A2
+            const std::uint64_t seen = entry.state.load(std::memory_order_acquire);       // A2
             const std::uint32_t bell = bell_word(entry).load(std::memory_order_acquire);  // A3
             bool takeable = state_of(seen) == BellState::free;
             if (take_dead && state_of(seen) == BellState::live) {
@@ -240,7 +244,8 @@ void Registry::retire(const BellReference& reference) noexcept {
     entry.incarnation.fetch_add(1, std::memory_order_acq_rel);  // R1: this life has ended
     std::uint64_t mine = state_word(BellState::live);
     pthread_mutex_unlock(mutex_of(entry));
-    // Fails where another took the unlocked entry for a dead one's: then it is his. Release: R2's counterpart.
+    // Fails where another took the unlocked entry for a dead one's: then it is his.
+    // Release: R2's counterpart.
     entry.state.compare_exchange_strong(mine, state_word(BellState::free),
                                         std::memory_order_release, std::memory_order_relaxed);
 }
@@ -267,7 +272,8 @@ bool Registry::find_bell(std::uint64_t process_nonce, BellReference& reference) 
         const BellLayout& entry = entries_[index];
         if (entry.process.load(std::memory_order_relaxed) == process_nonce &&
             state_of(entry.state.load(std::memory_order_acquire)) == BellState::live) {  // A2
-            reference = {index, entry.incarnation.load(std::memory_order_acquire) & kIncarnationMask};
+            reference = {index,
+                         entry.incarnation.load(std::memory_order_acquire) & kIncarnationMask};
             if (!has_ended(reference)) {
                 return true;
             }

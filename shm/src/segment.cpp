@@ -1,14 +1,14 @@
 // Making, checking and opening segments.
 #include "sluice/shm/segment.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace sluice::shm {
 namespace {
@@ -27,14 +27,19 @@ std::uint64_t full_layout_signature(std::uint64_t body) noexcept {
 
 std::string_view to_string(SegmentKind kind) noexcept {
     switch (kind) {
-        case SegmentKind::queue: return "queue";
-        case SegmentKind::pipe: return "pipe";
-        case SegmentKind::byte_pipe: return "byte_pipe";
+        case SegmentKind::queue:
+            return "queue";
+        case SegmentKind::pipe:
+            return "pipe";
+        case SegmentKind::byte_pipe:
+            return "byte_pipe";
     }
     return "unknown";
 }
 
-Segment::~Segment() { members_.leave(); }
+Segment::~Segment() {
+    members_.leave();
+}
 
 std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentSpec& spec,
                                            const MemoryOptions& options, mode_t mode,
@@ -49,8 +54,8 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
         return nullptr;
     }
     const std::size_t members_offset = round_up(sizeof(SegmentLayout), kIsolationBytes);
-    const std::size_t body_offset = round_up(
-        members_offset + MembersLayout::bytes(spec.member_capacity), spec.body_alignment);
+    const std::size_t body_offset =
+        round_up(members_offset + MembersLayout::bytes(spec.member_capacity), spec.body_alignment);
     const std::size_t total = body_offset + spec.body_bytes;
     if (!name.empty() && !path_of(name, failure)) {
         return nullptr;
@@ -78,8 +83,7 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     header->element_bytes = spec.element_bytes;
     header->member_capacity = spec.member_capacity;
     header->options = spec.options;
-    const std::size_t text =
-        std::min(spec.type_text.size(), SegmentLayout::kTypeTextBytes - 1);
+    const std::size_t text = std::min(spec.type_text.size(), SegmentLayout::kTypeTextBytes - 1);
     std::memcpy(header->type_text, spec.type_text.data(), text);
 
     segment->name_ = std::string(name);
@@ -88,8 +92,7 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     segment->element_bytes_ = spec.element_bytes;
     segment->options_ = spec.options;
     segment->nonce_ = header->segment_nonce;
-    auto* members =
-        reinterpret_cast<MembersLayout*>(segment->mapping_.data() + members_offset);
+    auto* members = reinterpret_cast<MembersLayout*>(segment->mapping_.data() + members_offset);
     segment->members_.attach(members, spec.member_capacity, registry);
     return segment;
 }
@@ -150,12 +153,10 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
                       ", this build reads version " + std::to_string(SegmentLayout::kVersion));
     }
     if (header->kind != static_cast<std::uint32_t>(expected.kind)) {
-        return refuse("is a " +
-                      std::string(to_string(static_cast<SegmentKind>(header->kind))) + ", not a " +
-                      std::string(to_string(expected.kind)));
+        return refuse("is a " + std::string(to_string(static_cast<SegmentKind>(header->kind))) +
+                      ", not a " + std::string(to_string(expected.kind)));
     }
-    std::string type(header->type_text,
-                     strnlen(header->type_text, SegmentLayout::kTypeTextBytes));
+    std::string type(header->type_text, strnlen(header->type_text, SegmentLayout::kTypeTextBytes));
     for (char& character : type) {
         character = character >= ' ' && character <= '~' ? character : '?';
     }
@@ -167,8 +168,9 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
     }
     const std::uint64_t total = header->total_bytes;
     const std::uint64_t members_end =
-        header->members_offset +
-        (header->member_capacity <= kMembersMax ? MembersLayout::bytes(header->member_capacity) : 0);
+        header->members_offset + (header->member_capacity <= kMembersMax
+                                      ? MembersLayout::bytes(header->member_capacity)
+                                      : 0);
     if (header->member_capacity == 0 || header->member_capacity > kMembersMax ||
         header->members_offset != round_up(sizeof(SegmentLayout), kIsolationBytes) ||
         header->body_offset % kIsolationBytes != 0 || header->body_offset < members_end ||
@@ -177,7 +179,8 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
     }
     if (header->registry_nonce != registry->nonce()) {
         return refuse(
-            "belongs to another table of participants (another user's, or /dev/shm was cleared while "
+            "belongs to another table of participants (another user's, or /dev/shm was cleared "
+            "while "
             "it was in use): its members' deaths could not be seen");
     }
     if (!mapping_.extend_to(total, path, failure)) {

@@ -1,17 +1,16 @@
 // The cold halves of waking, and how long spinning is worth while.
 #include "sluice/shm/waiting.hpp"
 
-#include <climits>
-
 #include <sched.h>
+
+#include <climits>
 
 namespace sluice::shm {
 
 void EventCountLayout::wake_one() noexcept {
     for (;;) {
         // Raising first makes everyone who has announced but not yet fallen asleep look again.
-        const std::uint32_t raised =
-            word.fetch_add(kStep, std::memory_order_seq_cst) + kStep;
+        const std::uint32_t raised = word.fetch_add(kStep, std::memory_order_seq_cst) + kStep;
         const WakeOne woken = futex_wake_one(word, raised);
         if (woken == WakeOne::value_changed) {
             continue;  // somebody announced in between: he may be the one to wake
@@ -27,6 +26,7 @@ void EventCountLayout::wake_one() noexcept {
 }
 
 void EventCountLayout::wake_all() noexcept {
+    // Raised first, as above.
     const std::uint32_t raised = word.fetch_add(kStep, std::memory_order_seq_cst) + kStep;
     futex_wake(word, INT_MAX);
     std::uint32_t expected = raised;
@@ -48,19 +48,20 @@ bool several_cpus() noexcept {
 
 }  // namespace
 
+// The budget is relaxed throughout: a guess, races on it do no harm.
 std::int64_t SpinBudget::ns() const noexcept {
     return several_cpus() ? ns_.load(std::memory_order_relaxed) : 0;
 }
 
 void SpinBudget::paid() noexcept {
-    const std::int64_t now = ns_.load(std::memory_order_relaxed);  // a guess: races do no harm
+    const std::int64_t now = ns_.load(std::memory_order_relaxed);  // relaxed: a guess
     if (now < kMaxNs) {
         ns_.store(now * 2 < kMaxNs ? now * 2 : kMaxNs, std::memory_order_relaxed);
     }
 }
 
 void SpinBudget::wasted() noexcept {
-    const std::int64_t now = ns_.load(std::memory_order_relaxed);  // a guess: races do no harm
+    const std::int64_t now = ns_.load(std::memory_order_relaxed);  // relaxed: a guess
     if (now > kMinNs) {
         ns_.store(now / 2 > kMinNs ? now / 2 : kMinNs, std::memory_order_relaxed);
     }

@@ -1,19 +1,24 @@
-// One producer, one consumer, records of any length: one direction of a BytePipe, and of a Pipe of packed values.
+// One producer, one consumer, records of any length: one direction of a BytePipe, and
+// of a Pipe of packed values.
 //
-// The data lies in a power-of-two ring that each process maps twice in a row, so that a record which wraps round
-// the end is contiguous: no padding records, one copy, and spans into the ring for zero copy.
+// The data lies in a power-of-two ring that each process maps twice in a row, so that
+// a record which wraps round the end is contiguous: no padding records, one copy, and
+// spans into the ring for zero copy.
 //
-// A record is { bytes:u32, flags:u32, payload }, padded to 8 bytes. Messages longer than half the ring travel
-// as fragments, all but the last flagged `more`.
+// A record is { bytes:u32, flags:u32, payload }, padded to 8 bytes. Messages longer
+// than half the ring travel as fragments, all but the last flagged `more`.
 //
-// I1 [read_position, write_position) holds whole records. I2 write_position - read_position <= capacity.
-// I3 read_position is the consumer's alone, write_position the producer's; both only grow, by multiples of 8.
+// I1 [read_position, write_position) holds whole records. I2 write_position -
+//    read_position <= capacity.
+// I3 read_position is the consumer's alone, write_position the producer's; both only
+//    grow, by multiples of 8.
 //
 // Ordering ledger
 //   R1 publish write_position -> A1 : the consumer sees the records       (else: reads garbage)
 //   R2 publish read_position -> A2  : the producer's bytes come after the consumer's reads
 //   Both before the load of the sleepers' word: see fence.hpp.
-// Source: Aeron's and Agrona's length-prefixed records; the mirrored mapping replaces their padding.
+// Source: Aeron's and Agrona's length-prefixed records; the mirrored mapping replaces
+// their padding.
 #pragma once
 
 #include <atomic>
@@ -66,15 +71,17 @@ class ByteRing {
     /// Takes up the positions where the last user of this end left them.
     void resume() noexcept {
         full_fence_ = !register_for_heavy_fence();
-        write_ = layout_->write_position.load(std::memory_order_acquire);
-        read_ = layout_->read_position.load(std::memory_order_acquire);
+        write_ = layout_->write_position.load(std::memory_order_acquire);  // A1
+        read_ = layout_->read_position.load(std::memory_order_acquire);    // A2
         credit_end_ = read_ + capacity_;
         published_ = read_;
     }
 
     std::uint64_t capacity() const noexcept { return capacity_; }
     /// The longest payload that one record carries.
-    std::uint64_t record_payload_max() const noexcept { return capacity_ / 2 - sizeof(RecordLayout); }
+    std::uint64_t record_payload_max() const noexcept {
+        return capacity_ / 2 - sizeof(RecordLayout);
+    }
     /// The longest span that claim() can ever give.
     std::uint64_t claim_max() const noexcept { return capacity_ - sizeof(RecordLayout); }
 

@@ -1,5 +1,6 @@
-// A point on CLOCK_MONOTONIC until which an operation may wait. Absolute, so that EINTR, spurious wake-ups and
-// chunked sleeps need no arithmetic, and monotonic, so that a step of the wall clock does no harm.
+// A point on CLOCK_MONOTONIC until which an operation may wait. Absolute, so that
+// EINTR, spurious wake-ups and chunked sleeps need no arithmetic, and monotonic, so
+// that a step of the wall clock does no harm.
 #pragma once
 
 #include <chrono>
@@ -28,10 +29,9 @@ class Deadline {
     /// `duration` from now; a duration that would overflow means never, a negative one has passed.
     template <class Rep, class Period>
     static Deadline after(std::chrono::duration<Rep, Period> duration) noexcept {
-        // In long double first: hours::max() in integral nanoseconds would overflow. The comparison is
-        // written so that a NaN counts as passed.
-        const auto ns =
-            std::chrono::duration<long double, std::nano>(duration).count();
+        // In long double first: hours::max() in integral nanoseconds would overflow.
+        // The comparison is written so that a NaN counts as passed.
+        const auto ns = std::chrono::duration<long double, std::nano>(duration).count();
         if (!(ns > 0)) {
             return passed();
         }
@@ -56,8 +56,8 @@ class Deadline {
     }
     constexpr std::int64_t at_ns() const noexcept { return at_ns_; }
 
-    /// The earlier of this and `chunk_ns` from now: sleeps are chunked as a last resort against wake-ups that
-    /// died with their sender.
+    /// The earlier of this and `chunk_ns` from now: sleeps are chunked as a last
+    /// resort against wake-ups that died with their sender.
     Deadline chunk(std::int64_t chunk_ns) const noexcept {
         const std::int64_t end = monotonic_now_ns() + chunk_ns;
         return Deadline{end < at_ns_ ? end : at_ns_};

@@ -1,5 +1,5 @@
-// The facts that every other file of shm/ agrees on: line sizes, the hash that signs layouts, the pause
-// instruction, and the assertion. Lowest level: includes nothing of Sluice's.
+// The facts that every other file of shm/ agrees on: line sizes, the hash that signs layouts,
+// the pause instruction, and the assertion. Lowest level: includes nothing of Sluice's.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,8 @@ namespace sluice::shm {
 /// std::hardware_destructive_interference_size, which varies with compiler flags.
 inline constexpr std::size_t kCacheLineBytes = 64;
 
-/// Words that different processes write lie this far apart: x86's adjacent-line prefetcher works on pairs.
+/// Words that different processes write lie this far apart: x86's adjacent-line
+/// prefetcher works on pairs.
 inline constexpr std::size_t kIsolationBytes = 128;
 
 /// Base pages of every system we run on are a multiple of this; the real size is asked at run time.
@@ -43,7 +44,8 @@ constexpr std::size_t round_up(std::size_t value, std::size_t multiple) noexcept
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Tells the core that it is in a spin loop: frees the sibling thread and saves the pipeline flush at the exit.
+/// Tells the core that it is in a spin loop: frees the sibling thread and saves the
+/// pipeline flush at the exit.
 inline void spin_pause() noexcept {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -54,7 +56,9 @@ inline void spin_pause() noexcept {
 }
 
 /// Asks for the line in exclusive state ahead of the store, so that the store does not wait for it.
-inline void prefetch_for_write(const void* address) noexcept { __builtin_prefetch(address, 1, 3); }
+inline void prefetch_for_write(const void* address) noexcept {
+    __builtin_prefetch(address, 1, 3);
+}
 
 [[noreturn]] inline void assertion_failed(const char* condition, const char* file,
                                           int line) noexcept {
@@ -64,11 +68,12 @@ inline void prefetch_for_write(const void* address) noexcept { __builtin_prefetc
 
 }  // namespace sluice::shm
 
-// A broken invariant is a bug of ours or of the caller's: it ends the process, in debug builds only.
+// A broken invariant is a bug of ours or of the caller's: it ends the process, in
+// debug builds only.
 #ifdef NDEBUG
 #define SLUICE_ASSERT(condition) static_cast<void>(0)
 #else
-#define SLUICE_ASSERT(condition) \
+#define SLUICE_ASSERT(condition)        \
     ((condition) ? static_cast<void>(0) \
                  : ::sluice::shm::assertion_failed(#condition, __FILE__, __LINE__))
 #endif

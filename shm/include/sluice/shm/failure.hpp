@@ -1,5 +1,5 @@
-// How the cold paths of shm/ (create, open, attach) say what went wrong. The hot paths return enums; core/
-// turns a Failure into the exception that design and docs promise.
+// How the cold paths of shm/ (create, open, attach) say what went wrong. The hot paths
+// return enums; core/ turns a Failure into the exception that design and docs promise.
 #pragma once
 
 #include <cerrno>

@@ -1,5 +1,6 @@
-// Sleeping and waking between processes: the futex system calls without FUTEX_PRIVATE_FLAG.
-// std::atomic::wait cannot be used: libstdc++ waits on private futexes, which no other process can wake.
+// Sleeping and waking between processes: the futex system calls without
+// FUTEX_PRIVATE_FLAG. std::atomic::wait cannot be used: libstdc++ waits on private
+// futexes, which no other process can wake.
 #pragma once
 
 #include <atomic>
@@ -17,7 +18,8 @@ static_assert(sizeof(FutexWord) == 4 && FutexWord::is_always_lock_free);
 enum class FutexResult : std::uint8_t { woken, value_changed, timed_out, gone };
 
 /// Sleeps while `word` holds `expected`.
-/// Blocks: until woken, the value differs, or the deadline. Wake-ups may be spurious: re-check the condition.
+/// Blocks: until woken, the value differs, or the deadline. Wake-ups may be spurious:
+/// re-check the condition.
 /// Units: the deadline is absolute on CLOCK_MONOTONIC. EINTR is retried inside.
 /// Crash: nothing is left behind; the kernel forgets a dead sleeper.
 /// Source: futex(2), FUTEX_WAIT_BITSET.
@@ -28,14 +30,15 @@ FutexResult futex_wait(const FutexWord& word, std::uint32_t expected, Deadline d
 unsigned futex_wake(const FutexWord& word, unsigned count) noexcept;
 
 /// Wakes one sleeper and says whether others still sleep on `word`.
-/// Blocks: never. Cost: one system call. Source: futex(2), FUTEX_CMP_REQUEUE from the word to itself: its
-/// result counts woken and requeued sleepers, so 2 means that at least one is left. Gives
-/// `none` (nobody slept), `last` (one did) or `others_sleep`; `value_changed` if the word is not `expected`.
+/// Blocks: never. Cost: one system call. Source: futex(2), FUTEX_CMP_REQUEUE from the
+/// word to itself: its result counts woken and requeued sleepers, so 2 means that at
+/// least one is left. Gives `none` (nobody slept), `last` (one did) or `others_sleep`;
+/// `value_changed` if the word is not `expected`.
 enum class WakeOne : std::uint8_t { none, last, others_sleep, value_changed };
 WakeOne futex_wake_one(const FutexWord& word, std::uint32_t expected) noexcept;
 
-/// Adds `operand` (0 to 2047) to `target` and wakes up to `count` sleepers of `word`, in one system call that
-/// no SIGKILL can split: what was published is also announced.
+/// Adds `operand` (0 to 2047) to `target` and wakes up to `count` sleepers of `word`,
+/// in one system call that no SIGKILL can split: what was published is also announced.
 /// Returns how many were woken. Source: futex(2), FUTEX_WAKE_OP with FUTEX_OP_ADD.
 unsigned futex_add_and_wake(FutexWord& target, std::uint32_t operand, const FutexWord& word,
                             unsigned count) noexcept;
@@ -47,8 +50,9 @@ struct FutexWatch {
 };
 
 /// Sleeps while every watched word holds its expected value (at most 128 words).
-/// Blocks: as futex_wait. Where the kernel has no futex_waitv (before 5.16, or forbidden) it watches the
-/// first word only and sleeps in chunks of one millisecond, so that a change of the others is seen that late.
+/// Blocks: as futex_wait. Where the kernel has no futex_waitv (before 5.16, or
+/// forbidden) it watches the first word only and sleeps in chunks of one millisecond,
+/// so that a change of the others is seen that late.
 /// Source: futex_waitv(2).
 FutexResult futex_wait_any(std::span<const FutexWatch> watches, Deadline deadline) noexcept;
 

@@ -1,6 +1,8 @@
-// A piece of shared memory mapped into this process: anonymous (memfd) or a file in /dev/shm.
-// Pages are allocated when it is made, so that a full tmpfs is an error here and not a SIGBUS later.
+// A piece of shared memory mapped into this process: anonymous (memfd) or a file in /dev/shm. Pages
+// are allocated when it is made, so that a full tmpfs is an error here and not a SIGBUS later.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -8,8 +10,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-
-#include <sys/types.h>
 
 #include "sluice/shm/failure.hpp"
 #include "sluice/shm/memory_options.hpp"
@@ -34,21 +34,25 @@ class Mapping {
     ~Mapping();
 
     /// Makes `bytes` of anonymous shared memory; `label` shows in /proc/PID/maps.
-    /// Errors: environment: no memory, no huge pages (with HugePages::require), no such node, RLIMIT_MEMLOCK.
+    /// Errors: environment: no memory, no huge pages (with HugePages::require), no
+    /// such node, RLIMIT_MEMLOCK.
     /// Cost: about ten system calls, and a page fault for each page where prefault is on.
     static std::optional<Mapping> create_anonymous(std::string_view label, std::size_t bytes,
                                                    const MemoryOptions& options, Failure& failure);
 
-    /// Makes `bytes` of memory in /dev/shm without a name as yet: publish_as() names it when it is complete,
-    /// so that nobody ever opens a half-made one, whenever its maker dies.
+    /// Makes `bytes` of memory in /dev/shm without a name as yet: publish_as() names it when
+    /// it is complete, so that nobody ever opens a half-made one, whenever its maker dies.
     static std::optional<Mapping> create_unnamed_file(std::size_t bytes, mode_t mode,
-                                                      const MemoryOptions& options, Failure& failure);
+                                                      const MemoryOptions& options,
+                                                      Failure& failure);
 
     /// Gives the file its name. False with error EEXIST when the name is taken.
     bool publish_as(const std::string& path, Failure& failure) const;
 
-    /// Opens what publish_as() named, with a shared kernel lock on it for as long as it is mapped here.
-    /// Errors: environment (ENOENT: no such object); not_permitted: another user's, or not a plain file.
+    /// Opens what publish_as() named, with a shared kernel lock on it for as long as
+    /// it is mapped here.
+    /// Errors: environment (ENOENT: no such object); not_permitted: another user's, or
+    /// not a plain file.
     static std::optional<Mapping> open_file(const std::string& path, std::size_t bytes_min,
                                             Failure& failure);
 
@@ -56,8 +60,9 @@ class Mapping {
     /// Errors: bad_segment: the file is shorter than that.
     bool extend_to(std::size_t bytes, const std::string& path, Failure& failure);
 
-    /// Maps `bytes` at `offset` twice in a row, so that a record which wraps round the end is contiguous.
-    /// Both must be multiples of page_bytes(). The caller unmaps 2 x `bytes`. Null on failure.
+    /// Maps `bytes` at `offset` twice in a row, so that a record which wraps round the
+    /// end is contiguous. Both must be multiples of page_bytes(). The caller unmaps 2
+    /// x `bytes`. Null on failure.
     std::byte* map_twice(std::size_t offset, std::size_t bytes, Failure& failure) const;
 
     std::byte* data() const noexcept { return data_; }
@@ -69,11 +74,14 @@ class Mapping {
     /// Where the pages lie, read back from the kernel.
     NodeReport node_report() const { return read_placement(data_, bytes_, options_); }
 
-    /// Memory beyond the mapped bytes, at `offset` from their end: for values that do not fit their slot. It is
-    /// written and read by system call, so a full tmpfs is an error (ENOSPC) and not a signal.
-    bool write_beyond(std::uint64_t offset, std::span<const std::byte> bytes, Failure& failure) const;
+    /// Memory beyond the mapped bytes, at `offset` from their end: for values that do
+    /// not fit their slot. It is written and read by system call, so a full tmpfs is
+    /// an error (ENOSPC) and not a signal.
+    bool write_beyond(std::uint64_t offset, std::span<const std::byte> bytes,
+                      Failure& failure) const;
     bool read_beyond(std::uint64_t offset, std::span<std::byte> bytes, Failure& failure) const;
-    /// Gives the memory of that range back to the kernel. Errors are ignored: the memory is then kept.
+    /// Gives the memory of that range back to the kernel. Errors are ignored: the
+    /// memory is then kept.
     void release_beyond(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     /// Memory that the kernel holds for the whole object. Units: bytes.
     std::uint64_t bytes_allocated() const noexcept;
@@ -90,11 +98,13 @@ class Mapping {
     std::size_t page_bytes_{};
     PageKind page_kind_{};
     int descriptor_{-1};
-    int beyond_{-1};  // a plain memfd where descriptor_ is of huge pages, which cannot be written by call
+    // A plain memfd where descriptor_ is of huge pages, which cannot be written by call.
+    int beyond_{-1};
     MemoryOptions options_{};
 };
 
-/// The path of a named object. Errors: bad_argument: a name is 1 to 200 of [A-Za-z0-9._-], not beginning with a dot.
+/// The path of a named object. Errors: bad_argument: a name is 1 to 200 of
+/// [A-Za-z0-9._-], not beginning with a dot.
 std::optional<std::string> path_of(std::string_view name, Failure& failure);
 
 }  // namespace sluice::shm

@@ -5,7 +5,8 @@
 
 namespace sluice::shm {
 
-/// local: on the node of the creating thread; node: on MemoryOptions::node; interleave: page by page over all.
+/// local: on the node of the creating thread; node: on MemoryOptions::node;
+/// interleave: page by page over all.
 enum class Numa : std::uint8_t { local, node, interleave };
 
 /// prefer falls back to normal pages; require is an error where the kernel has none.

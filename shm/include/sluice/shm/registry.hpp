@@ -1,29 +1,33 @@
 // Who is alive: the table of bells that all processes of a user share.
 //
-// Each thread that operates on shared objects holds one robust futex, its bell, locked from its first operation
-// to its end. When the thread dies, however it dies, the kernel sets FUTEX_OWNER_DIED in the bell and wakes a
-// sleeper, 0.1 to 0.4 ms after SIGKILL and before the process's memory is torn down. So a bell that has rung is
+// Each thread that operates on shared objects holds one robust futex, its bell, locked
+// from its first operation to its end. When the thread dies, however it dies, the
+// kernel sets FUTEX_OWNER_DIED in the bell and wakes a sleeper, 0.1 to 0.4 ms after
+// SIGKILL and before the process's memory is torn down. So a bell that has rung is
 // proof of death, one load to test, and can itself be slept on.
 //
-// One bell a thread and not one an object: the kernel walks at most 2,048 robust entries, and stops at the first
-// that is unmapped. The table is mapped once and never unmapped.
+// One bell a thread and not one an object: the kernel walks at most 2,048 robust entries,
+// and stops at the first that is unmapped. The table is mapped once and never unmapped.
 //
 // Ordering ledger
-//   R1 entry.incarnation raised -> A1 : who sees the new tenant's bell sees that the old incarnation has ended
-//   R2 entry.state becomes live  -> A2 : who sees `live` sees incarnation, identity and the locked bell
-//   The kernel's own cmpxchg of the bell comes after every user store of the dying thread: who loads
-//   FUTEX_OWNER_DIED with acquire (A3) sees all that it wrote.
+//   R1 entry.incarnation raised -> A1 : who sees the new tenant's bell sees that the old
+//      incarnation has ended
+//   R2 entry.state becomes live  -> A2 : who sees `live` sees incarnation, identity and
+//      the locked bell
+//   The kernel's own cmpxchg of the bell comes after every user store of the dying thread: who
+//   loads FUTEX_OWNER_DIED with acquire (A3) sees all that it wrote.
 //
-// Source: the kernel's robust-futexes.rst and handle_futex_death(); research on the collisions of thread ids
-// across PID namespaces is why a bell is linked only after its entry was claimed by compare-and-swap.
+// Source: the kernel's robust-futexes.rst and handle_futex_death(); research on the
+// collisions of thread ids across PID namespaces is why a bell is linked only after
+// its entry was claimed by compare-and-swap.
 #pragma once
+
+#include <linux/futex.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-
-#include <linux/futex.h>
-#include <pthread.h>
 
 #include "sluice/shm/facts.hpp"
 #include "sluice/shm/failure.hpp"
@@ -33,17 +37,19 @@
 namespace sluice::shm {
 
 /// One thread's line in the table.
-/// I1 state is free, arming or live, with the pid of who changed it last; only compare-and-swap changes it.
-/// I2 the bell is locked by the entry's thread whenever state is live, but for the few instructions of retiring.
+/// I1 state is free, arming or live, with the pid of who changed it last; only
+///    compare-and-swap changes it.
+/// I2 the bell is locked by the entry's thread whenever state is live, but for the few
+///    instructions of retiring.
 /// I3 incarnation only grows, and grows before a new tenant's bell can be seen.
 struct BellLayout {
     static constexpr std::size_t kBellBytes = 48;  // pthread_mutex_t: 40 on x86-64, 48 on aarch64
 
-    alignas(8) std::byte bell[kBellBytes];         // a PTHREAD_MUTEX_ROBUST; its first word is the futex
+    alignas(8) std::byte bell[kBellBytes];  // a PTHREAD_MUTEX_ROBUST; its first word is the futex
     std::atomic<std::uint64_t> incarnation;
-    std::atomic<std::uint64_t> state;              // pid:32 | pid namespace (low bits):24 | BellState:8
-    std::atomic<std::uint64_t> process;            // ProcessIdentity::nonce of the tenant
-    std::uint64_t start_time;                      // the rest of its identity, for people and cold starts
+    std::atomic<std::uint64_t> state;    // pid:32 | pid namespace (low bits):24 | BellState:8
+    std::atomic<std::uint64_t> process;  // ProcessIdentity::nonce of the tenant
+    std::uint64_t start_time;            // the rest of its identity, for people and cold starts
     std::uint64_t pid_namespace;
     std::uint64_t pidfd_inode;
     std::int32_t pid;
@@ -66,9 +72,9 @@ class Registry {
  public:
     static constexpr std::uint32_t kEntries = 4096;
 
-    /// The table of this user: /dev/shm/sluice-registry-UID, made where it does not exist; where /dev/shm cannot
-    /// be used, an anonymous one that only this process and its children share.
-    /// Returns null and fills `failure` when neither works.
+    /// The table of this user: /dev/shm/sluice-registry-UID, made where it does not
+    /// exist; where /dev/shm cannot be used, an anonymous one that only this process
+    /// and its children share. Returns null and fills `failure` when neither works.
     static Registry* instance(Failure& failure) noexcept;
 
     /// Gives this thread a bell, once; later calls return the same.
@@ -86,13 +92,15 @@ class Registry {
                (bell & FUTEX_OWNER_DIED) != 0;
     }
 
-    /// What to sleep on together with something else, so that this thread's death wakes the sleeper.
+    /// What to sleep on together with something else, so that this thread's death
+    /// wakes the sleeper.
     FutexWatch watch(const BellReference& reference) const noexcept {
         const FutexWord& word = bell_word(entries_[reference.entry % kEntries]);
         return {&word, word.load(std::memory_order_acquire)};  // A3
     }
 
-    /// Whether a process has ended: all its bells rang, or, where it has none, the kernel says so of its pid.
+    /// Whether a process has ended: all its bells rang, or, where it has none, the
+    /// kernel says so of its pid.
     /// Cost: a walk over the table; slow paths only.
     Liveness liveness(const ProcessIdentity& identity) const noexcept;
 
@@ -107,7 +115,8 @@ class Registry {
 
     static constexpr std::uint64_t kIncarnationMask = (1ULL << 40U) - 1;
 
-    Registry(BellLayout* entries, std::uint64_t nonce) noexcept : entries_(entries), nonce_(nonce) {}
+    Registry(BellLayout* entries, std::uint64_t nonce) noexcept
+        : entries_(entries), nonce_(nonce) {}
 
  private:
     static const FutexWord& bell_word(const BellLayout& entry) noexcept {

@@ -1,6 +1,6 @@
-// A segment: the header that every shared object's memory begins with, and this process's view of it.
-// What a segment contains is input. open() checks every field once and copies what is needed; nothing of the
-// header is read again.
+// A segment: the header that every shared object's memory begins with, and this
+// process's view of it. What a segment contains is input. open() checks every field
+// once and copies what is needed; nothing of the header is read again.
 //
 // A segment is made without a name, filled, marked ready and only then named: a maker killed at any
 // instruction leaves nothing that could be opened.
@@ -28,8 +28,8 @@ enum class SegmentKind : std::uint32_t { queue = 1, pipe = 2, byte_pipe = 3 };
 std::string_view to_string(SegmentKind kind) noexcept;
 
 /// The first bytes of every segment.
-/// I1 constant once `ready` is set. I2 members_offset and body_offset are multiples of kIsolationBytes and lie,
-/// with what they lead to, inside total_bytes.
+/// I1 constant once `ready` is set. I2 members_offset and body_offset are multiples of
+/// kIsolationBytes and lie, with what they lead to, inside total_bytes.
 struct SegmentLayout {
     static constexpr std::uint64_t kMagic = 0x0045'4349'554c'5353ULL;  // "SSLUICE\0"
     static constexpr std::uint32_t kVersion = 1;
@@ -46,8 +46,8 @@ struct SegmentLayout {
     std::uint64_t segment_nonce;     // tells two segments of the same name apart
     std::uint64_t members_offset;
     std::uint64_t body_offset;
-    std::uint64_t capacity;          // slots, or bytes of a byte ring
-    std::uint64_t element_bytes;     // of one slot
+    std::uint64_t capacity;       // slots, or bytes of a byte ring
+    std::uint64_t element_bytes;  // of one slot
     std::uint32_t member_capacity;
     std::uint32_t options;           // the object's own
     char type_text[kTypeTextBytes];  // for people
@@ -57,7 +57,8 @@ struct SegmentLayout {
 static_assert(sizeof(SegmentLayout) == 248 && offsetof(SegmentLayout, type_text) == 96);
 static_assert(offsetof(SegmentLayout, ready) == 244);
 
-/// What is to be made, or what an opener expects (then capacity, element_bytes and body_bytes are of no account).
+/// What is to be made, or what an opener expects (then capacity, element_bytes and
+/// body_bytes are of no account).
 struct SegmentSpec {
     SegmentKind kind{};
     std::uint64_t layout_signature{};
@@ -91,8 +92,8 @@ class Segment {
         return segment;
     }
 
-    /// Opens a named segment. Errors: environment (ENOENT: there is none), bad_segment: not ours, of another
-    /// layout or type, truncated, of another registry; not_permitted: another user's.
+    /// Opens a named segment. Errors: environment (ENOENT: there is none), bad_segment: not ours,
+    /// of another layout or type, truncated, of another registry; not_permitted: another user's.
     static std::shared_ptr<Segment> open(std::string_view name, const SegmentSpec& expected,
                                          Failure& failure);
 

@@ -1,22 +1,26 @@
 // One producer, one consumer, values of one size: one direction of a Pipe.
 //
-// Each slot carries the number of its message beside the payload, on the same cache line: a hand-off moves one
-// line, not an index and a line. The consumer never writes slots; what it has read it tells in a line of its own,
-// which the producer looks at only when it has used up its credit, once in a lap.
+// Each slot carries the number of its message beside the payload, on the same cache
+// line: a hand-off moves one line, not an index and a line. The consumer never writes
+// slots; what it has read it tells in a line of its own, which the producer looks at
+// only when it has used up its credit, once in a lap.
 //
 // I1 slot.number == position + 1  <=>  the message of that position is complete.
 // I2 read_position is the consumer's alone, write_position the producer's; both only grow.
 // I3 write_position - read_position <= capacity.
 //
-// A killed producer leaves its unfinished slot unnumbered: the message never existed. A killed consumer leaves
-// read_position: what it had not yet counted was not taken. No claim, so nothing to repair.
+// A killed producer leaves its unfinished slot unnumbered: the message never existed.
+// A killed consumer leaves read_position: what it had not yet counted was not taken.
+// No claim, so nothing to repair.
 //
 // Ordering ledger
 //   R1 publish slot.number -> A1    : the consumer sees the payload        (else: reads garbage)
 //   R2 publish read_position -> A2  : the producer's bytes come after the consumer's reads
-//   R1, R2 before the load of the sleepers' word: light_fence(), against the waiter's heavy_fence() (fence.hpp)
+//   R1, R2 before the load of the sleepers' word: light_fence(), against the waiter's
+//   heavy_fence() (fence.hpp)
 //   R3 close -> A3 : who sees "closed" sees every message that was published before it
-// Source: FastForward (PPoPP 2008) for the slot that carries its own flag; MCRingBuffer for the cached credit.
+// Source: FastForward (PPoPP 2008) for the slot that carries its own flag;
+// MCRingBuffer for the cached credit.
 #pragma once
 
 #include <atomic>
@@ -31,8 +35,8 @@
 
 namespace sluice::shm {
 
-/// What the two sides of any single-producer ring share: where they sleep, and whether a side has ended.
-/// The line changes only when somebody parks or closes.
+/// What the two sides of any single-producer ring share: where they sleep, and whether
+/// a side has ended. The line changes only when somebody parks or closes.
 struct alignas(kIsolationBytes) GateLayout {
     static constexpr std::uint32_t kSenderClosed = 1;
     static constexpr std::uint32_t kReceiverClosed = 2;
@@ -48,23 +52,26 @@ struct alignas(kIsolationBytes) GateLayout {
         return (closed.load(std::memory_order_acquire) & kReceiverClosed) != 0;  // A3
     }
     void close(std::uint32_t side) noexcept {
-        closed.fetch_or(side, std::memory_order_seq_cst);  // R3, and before the look at the sleepers
+        // R3; seq_cst: and before the look at the sleepers
+        closed.fetch_or(side, std::memory_order_seq_cst);
         items.notify_all();
         room.notify_all();
     }
 };
 static_assert(sizeof(GateLayout) == kIsolationBytes);
 
-/// After a publication by plain store: wakes who sleeps. `full_fence` where this process could not register
-/// for the asymmetric fence.
+/// After a publication by plain store: wakes who sleeps. `full_fence` where this
+/// process could not register for the asymmetric fence.
 inline void notify_after_store(EventCountLayout& events, bool full_fence) noexcept {
     if (full_fence) [[unlikely]] {
-        std::atomic_thread_fence(std::memory_order_seq_cst);  // store, then load: neither may pass the other
+        // A store, then a load: neither may pass the other.
+        std::atomic_thread_fence(std::memory_order_seq_cst);
     } else {
         light_fence();
     }
     // relaxed: a stale "nobody" is what heavy_fence() on the waiter's side rules out
-    if ((events.word.load(std::memory_order_relaxed) & EventCountLayout::kSleepers) != 0) [[unlikely]] {
+    if ((events.word.load(std::memory_order_relaxed) & EventCountLayout::kSleepers) != 0)
+        [[unlikely]] {
         events.wake_one();
     }
 }
@@ -79,11 +86,10 @@ static_assert(offsetof(SpscRingLayout, write_position) == 128);
 static_assert(offsetof(SpscRingLayout, read_position) == 256);
 static_assert(offsetof(SpscRingLayout, slots) == 384);
 
-/// How wide a slot is: the number and the payload, packed where several share a line (streams of small values),
-/// else whole lines.
+/// How wide a slot is: the number and the payload, packed where several share a line
+/// (streams of small values), else whole lines.
 constexpr std::size_t spsc_slot_bytes(std::size_t payload_bytes, std::size_t alignment) noexcept {
-    const std::size_t needed =
-        round_up(sizeof(std::uint64_t), alignment) + payload_bytes;
+    const std::size_t needed = round_up(sizeof(std::uint64_t), alignment) + payload_bytes;
     for (const std::size_t packed : {std::size_t{16}, std::size_t{32}, kCacheLineBytes}) {
         if (needed <= packed && alignment <= packed) {
             return packed;
@@ -92,8 +98,9 @@ constexpr std::size_t spsc_slot_bytes(std::size_t payload_bytes, std::size_t ali
     return round_up(needed, kCacheLineBytes);
 }
 
-/// One side's view of the ring: a process uses either the writing half or the reading half. kSlotBytes and
-/// kPayloadOffset are compile-time so that a slot's address is a shift and a copy is a few moves.
+/// One side's view of the ring: a process uses either the writing half or the reading
+/// half. kSlotBytes and kPayloadOffset are compile-time so that a slot's address is a
+/// shift and a copy is a few moves.
 template <std::size_t kSlotBytes, std::size_t kPayloadOffset>
 class SpscRing {
  public:
@@ -128,14 +135,16 @@ class SpscRing {
         resume();
     }
 
-    /// Takes up the positions where the last user of this end left them; for a child that was passed the end.
+    /// Takes up the positions where the last user of this end left them; for a child
+    /// that was passed the end.
     void resume() noexcept {
         full_fence_ = !register_for_heavy_fence();
+        // acquire: after what this end's last user did; the numbers in the slots are the truth
         write_ = layout_->write_position.load(std::memory_order_acquire);
-        read_ = layout_->read_position.load(std::memory_order_acquire);
+        read_ = layout_->read_position.load(std::memory_order_acquire);  // A2
         credit_end_ = read_ + capacity();
         // A producer that died between numbering a slot and counting it: the message exists.
-        while (number_at(write_).load(std::memory_order_acquire) == write_ + 1) {
+        while (number_at(write_).load(std::memory_order_acquire) == write_ + 1) {  // A1
             ++write_;
         }
     }
@@ -153,11 +162,13 @@ class SpscRing {
         }
         return slot_at(write_) + kPayloadOffset;
     }
-    /// Commit store of a send: the message exists from this store on. Does not wake: see notify_reader().
+    /// Commit store of a send: the message exists from this store on. Does not wake:
+    /// see notify_reader().
     void publish() noexcept {
         number_at(write_).store(write_ + 1, std::memory_order_release);  // R1
         ++write_;
-        layout_->write_position.store(write_, std::memory_order_relaxed);  // for size() and inspection
+        // relaxed: for size() and inspection only
+        layout_->write_position.store(write_, std::memory_order_relaxed);
         prefetch_for_write(slot_at(write_));
     }
     void notify_reader() noexcept { notify_after_store(layout_->gate.items, full_fence_); }
@@ -170,7 +181,8 @@ class SpscRing {
                    ? slot_at(read_) + kPayloadOffset
                    : nullptr;
     }
-    /// Commit store of a recv: the message is taken from this store on. Does not wake: see notify_writer().
+    /// Commit store of a recv: the message is taken from this store on. Does not wake:
+    /// see notify_writer().
     void consume() noexcept {
         ++read_;
         layout_->read_position.store(read_, std::memory_order_release);  // R2
@@ -203,7 +215,8 @@ class SpscRing {
     SpscRingLayout* layout_{};
     std::uint64_t mask_{};
     bool full_fence_{};
-    // Each half on lines of its own: one process may use both directions of a pipe from two threads.
+    // Each half on lines of its own: one process may use both directions of a pipe
+    // from two threads.
     alignas(kIsolationBytes) std::uint64_t write_{};
     std::uint64_t credit_end_{};
     alignas(kIsolationBytes) std::uint64_t read_{};

@@ -3,21 +3,25 @@
 // The protocol (an eventcount, after Vyukov; one word a side):
 //   waiter:   announce (S1) ... look again (S2) ... sleep while the word is unchanged
 //   notifier: publish (S3) ... are there sleepers? (S4) ... raise the word and wake one
-// S1 and S3 are seq_cst read-modify-writes, S2 and S4 seq_cst loads: in the total order either S3 comes before
-// S2 (the waiter sees what was published) or S1 before S4 (the notifier sees the waiter). The interleaving
-// forbidden is both missing each other: S2 S4 before S1 S3.
+// S1 and S3 are seq_cst read-modify-writes, S2 and S4 seq_cst loads: in the total
+//    order either S3 comes before
+// S2 (the waiter sees what was published) or S1 before S4 (the notifier sees the
+// waiter). The interleaving forbidden is both missing each other: S2 S4 before S1 S3.
 // Rings whose publication is a plain store use the asymmetric form: see fence.hpp.
 //
-// The word is sequence:31 | sleepers:1. Every announcement and every notification raises the sequence, so
-//   I1 a set bit may be stale only towards "sleepers": never clear while somebody sleeps, but for the time
-//      between a notifier's last wake and its clearing, in which nobody can have fallen asleep, because
+// The word is sequence:31 | sleepers:1. Every announcement and every notification
+// raises the sequence, so
+//   I1 a set bit may be stale only towards "sleepers": never clear while somebody sleeps, but for
+//      the time between a notifier's last wake and its clearing, in which nobody can have fallen
+//      asleep, because
 //   I2 a waiter sleeps only on the value that its own announcement made.
-// The notifier asks the kernel whether somebody is left (futex_wake_one) and clears the bit only then, by a
-// compare-and-swap that fails if anyone has announced since. So a put on which nobody sleeps makes no system
-// call, one put wakes one sleeper, and there is no counter that a death could leave wrong.
+// The notifier asks the kernel whether somebody is left (futex_wake_one) and clears
+// the bit only then, by a compare-and-swap that fails if anyone has announced since.
+// So a put on which nobody sleeps makes no system call, one put wakes one sleeper, and
+// there is no counter that a death could leave wrong.
 //
-// A wake-up can still die with its sender, between publication and system call, or with the woken, before he
-// acts. So sleeps are chunked: 1 ms at first, doubling to 64 ms.
+// A wake-up can still die with its sender, between publication and system call, or with
+// the woken, before he acts. So sleeps are chunked: 1 ms at first, doubling to 64 ms.
 #pragma once
 
 #include <atomic>
@@ -30,8 +34,8 @@
 
 namespace sluice::shm {
 
-/// How an operation waits. spin_then_park: a while in user space, then asleep. spin: never asleep, for a core
-/// of one's own. park: asleep at once.
+/// How an operation waits. spin_then_park: a while in user space, then asleep. spin:
+/// never asleep, for a core of one's own. park: asleep at once.
 enum class Wait : std::uint8_t { spin_then_park, spin, park };
 
 /// The shared word that one side of an object sleeps on.
@@ -57,8 +61,7 @@ struct EventCountLayout {
     Ticket announce() noexcept {
         std::uint32_t seen = word.load(std::memory_order_relaxed);  // checked by the exchange
         while (!word.compare_exchange_weak(seen, (seen + kStep) | kSleepers,
-                                           std::memory_order_seq_cst,
-                                           std::memory_order_relaxed)) {
+                                           std::memory_order_seq_cst, std::memory_order_relaxed)) {
         }
         return {(seen + kStep) | kSleepers, (seen & kSleepers) == 0};
     }
@@ -73,7 +76,8 @@ struct EventCountLayout {
         }
     }
 
-    /// Wakes one sleeper, if there is any. Call after the publication. No system call where nobody sleeps.
+    /// Wakes one sleeper, if there is any. Call after the publication. No system call
+    /// where nobody sleeps.
     void notify_one() noexcept {
         if (has_sleepers()) [[unlikely]] {
             wake_one();
@@ -93,18 +97,19 @@ struct EventCountLayout {
 };
 static_assert(sizeof(EventCountLayout) == 8);
 
-/// How long to spin before sleeping: learns from whether spinning paid. One a side of a handle; threads of one
-/// process share it, races on it do no harm (it is a guess).
+/// How long to spin before sleeping: learns from whether spinning paid. One a side of
+/// a handle; threads of one process share it, races on it do no harm (it is a guess).
 class SpinBudget {
  public:
-    /// Units: nanoseconds. 0 where this process may run on one CPU only: nobody could answer while it spins.
+    /// Units: nanoseconds. 0 where this process may run on one CPU only: nobody could
+    /// answer while it spins.
     std::int64_t ns() const noexcept;
     void paid() noexcept;
     void wasted() noexcept;
 
  private:
-    // A wake-up through the kernel costs 25 to 60 us on virtual machines, 1 to 5 us on bare metal; spinning for
-    // about as long as that costs at most twice the optimum (the ski-rental bound).
+    // A wake-up through the kernel costs 25 to 60 us on virtual machines, 1 to 5 us on bare metal;
+    // spinning for about as long as that costs at most twice the optimum (the ski-rental bound).
     static constexpr std::int64_t kMaxNs = 40'000;
     static constexpr std::int64_t kMinNs = 1'000;
     std::atomic<std::int64_t> ns_{kMaxNs / 2};
@@ -128,9 +133,10 @@ enum class Waited : std::uint8_t { done, timed_out };
 
 /// Repeats `attempt` until it returns true or the deadline passes.
 ///   attempt() -> bool: the operation once; true when it is over, successfully or not.
-///   barrier(): what makes the announcement visible to publishers (nothing, where they publish by RMW).
-///   stuck() -> FutexWatch: called before each sleep and now and then while spinning; looks for dead owners,
-///     and may name a bell to sleep on beside the word.
+///   barrier(): what makes the announcement visible to publishers (nothing, where they publish by
+///     RMW).
+///   stuck() -> FutexWatch: called before each sleep and now and then while spinning; looks for
+///     dead owners, and may name a bell to sleep on beside the word.
 /// Blocks: as `mode` says. A deadline that has passed still tries once.
 template <class Attempt, class Barrier, class Stuck>
 Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadline deadline,
@@ -188,7 +194,8 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
         } else {
             result = futex_wait(events.word, ticket.value, until);
         }
-        // By time-out: nobody has cleared the bit for us. Woken: the comparison fails, nothing happens.
+        // By time-out: nobody has cleared the bit for us. Woken: the comparison fails,
+        // nothing happens.
         events.retract(ticket);
         if (attempt()) {
             return Waited::done;
