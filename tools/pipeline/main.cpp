@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
-#include <map>
 #include <sluice/process.hpp>
 #include <stdexcept>
 #include <string>
@@ -43,6 +42,20 @@ double parse_speed(const std::string& text) {
     return speed;
 }
 
+sluice::Wait parse_wait(const std::string& text) {
+    if (text == "spin") {
+        return sluice::Wait::spin;
+    }
+    if (text == "park") {
+        return sluice::Wait::park;
+    }
+    if (text != "spin_then_park") {
+        throw CLI::ValidationError("--wait",
+                                   "\"" + text + "\" is none of spin, spin_then_park and park");
+    }
+    return sluice::Wait::spin_then_park;
+}
+
 sluice::Placement parse_placement_option(const std::string& text) {
     try {
         return sluice::parse_placement(text);
@@ -58,8 +71,10 @@ void add_options(CLI::App& app, Settings& settings) {
         ->type_name("FILE.gz")
         ->allow_extra_args(false);
     app.add_option("--seed", settings.exchange.seed, "Seed of the synthetic exchange")
+        ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     app.add_option("--messages", settings.exchange.messages, "Messages of the synthetic exchange")
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}))
         ->capture_default_str();
     app.add_option_function<std::string>(
            "--speed", [&settings](const std::string& text) { settings.speed = parse_speed(text); },
@@ -76,11 +91,9 @@ void add_options(CLI::App& app, Settings& settings) {
            "Where the processes run: spread, compact, per_core, per_l3, per_node, none, or a list "
            "of CPUs such as 0,2-5 in the order feeds, book, strategies, risk, journal [spread]")
         ->type_name("POLICY|LIST");
-    app.add_option("--wait", settings.wait, "How the processes wait [spin_then_park]")
-        ->transform(CLI::CheckedTransformer(
-            std::map<std::string, sluice::Wait>{{"spin", sluice::Wait::spin},
-                                                {"spin_then_park", sluice::Wait::spin_then_park},
-                                                {"park", sluice::Wait::park}}))
+    app.add_option_function<std::string>(
+           "--wait", [&settings](const std::string& text) { settings.wait = parse_wait(text); },
+           "How the processes wait: spin, spin_then_park or park [spin_then_park]")
         ->type_name("WAIT");
     app.add_option("--json", settings.json_path, "Write the figures here")->type_name("FILE");
     app.add_option("--journal", settings.journal_path,
