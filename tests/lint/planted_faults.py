@@ -53,6 +53,8 @@ struct WordLayout {
 #include "sluice/shm/waiting.hpp"
 """,
     "core/src/topology.cpp": "// The machine. The only user of hwloc.\n#include <hwloc.h>\n",
+    "README.md": "# It\n\n[run](tools/run)\n\n```cpp\nint main() {}\n```\n",
+    "tests/examples/readme.cpp": "// The README's example.\nint main() {}\n",
     "tools/run": "#!/bin/sh\n# Runs something.\ntrue\n",
 }
 
@@ -89,6 +91,8 @@ FAULTS = [
     ("layers", WAIT, '"sluice/shm/waiting.hpp"', "<hwloc.h>", "only core/src/topology.cpp"),
     ("layers", WAIT, '"sluice/shm/waiting.hpp"', "<msgpack.hpp>", "only sluice/msgpack.hpp"),
     ("headers", WAITING, "#include <atomic>\n", "", "does not compile alone"),
+    ("docs", "README.md", "tools/run", "tools/walk", "a link to tools/walk"),
+    ("docs", "README.md", "int main() {}", "int main();", "which is compiled and run"),
     ("headers", FACTS, "#pragma once", "", "does not compile alone"),
 ]
 
@@ -111,7 +115,7 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as root:
         plant(root, CLEAN)
-        for check in ("orders", "style", "layers", "headers"):
+        for check in ("orders", "style", "layers", "headers", "docs"):
             code, output = run(check, root)
             if code != 0:
                 failures += 1
