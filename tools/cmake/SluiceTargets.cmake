@@ -21,8 +21,8 @@ if(SLUICE_SANITIZE)
     -fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${SLUICE_SANITIZE})
   if(SLUICE_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # g++ warns that ThreadSanitizer does not model fences. Ours only keep a store before a load, both
-    # atomic: nothing that happens-before is taken from them.
+    # g++ warns that ThreadSanitizer does not model fences. Ours only keep a store before a load,
+    # both atomic: nothing that happens-before is taken from them.
     add_compile_options(-Wno-tsan)
   endif()
 endif()
