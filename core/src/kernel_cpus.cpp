@@ -1,3 +1,4 @@
+// Reading CPU lists and quotas from /proc, /sys and the cgroups.
 #include "kernel_cpus.hpp"
 
 #include <sched.h>

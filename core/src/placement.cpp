@@ -1,3 +1,4 @@
+// The plan: which worker gets which places.
 #include <algorithm>
 #include <array>
 #include <map>

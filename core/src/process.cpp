@@ -1,6 +1,7 @@
+// Starting processes, and what a process knows of itself and its children.
+//
 // Ordering ledger
-//   R1 publish a Registry -> A1 : other threads see it filled (else: they read members not yet
-//   written)
+//   R1 publish a Registry -> A1 : other threads see it filled (else: members not yet written)
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/wait.h>

@@ -1,3 +1,4 @@
+// What is known of one child: its phase, its pidfd, its exit code.
 #include "process_state.hpp"
 
 #include <poll.h>

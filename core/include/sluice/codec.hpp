@@ -95,9 +95,9 @@ class PackBuffer {
     std::size_t capacity_{0};
 };
 
-/// How a value that is not plain becomes a message. sluice/msgpack.hpp specialises it for all that it
-/// can pack. This one packs nothing: it has the members so that a class template whose T was refused
-/// already (check_shareable) brings no further errors.
+/// How a value that is not plain becomes a message. sluice/msgpack.hpp specialises it for all
+/// that it can pack. This one packs nothing: it has the members so that a class template
+/// whose T was refused already (check_shareable) brings no further errors.
 template <class T>
 struct Packer {
     static constexpr bool kPacksNothing = true;
@@ -116,8 +116,8 @@ concept Packable = std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &
 template <class T>
 concept Shareable = Plain<T> || Packable<T>;
 
-/// Refuses a T that cannot be sent to another process, by one readable message. A class template that
-/// carries values says `static_assert(sluice::check_shareable<T>());` first.
+/// Refuses a T that cannot be sent to another process, by one readable message. A class
+/// template that carries values says `static_assert(sluice::check_shareable<T>());` first.
 template <class T>
 consteval bool check_shareable() {
     // A value, not the concept itself, whose every unmet requirement the compiler would explain.

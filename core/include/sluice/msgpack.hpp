@@ -4,9 +4,9 @@
 //
 //   numbers, bool, char          int, float, bool (smallest form)      enumeration   its number
 //   std::string                  str                                   duration      its count
-//   vector/array of bytes        bin                                   time_point    timestamp (ext
-//   -1) sequence, set, tuple, pair   array                                 complex       [real,
-//   imaginary] map, unordered_map           map                                   monostate     nil
+//   vector/array of bytes        bin                                   time_point    timestamp (-1)
+//   sequence, set, tuple, pair   array                                 complex       [real, imag.]
+//   map, unordered_map           map                                   monostate     nil
 //   optional                     nil, or the value                     variant       [index, value]
 //   class with MSGPACK_DEFINE    array of its members (MSGPACK_DEFINE_MAP: map)
 //

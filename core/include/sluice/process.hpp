@@ -30,18 +30,16 @@
 
 namespace sluice {
 
-/// fork: the child is a copy of this process. spawn: a fresh image of this program; not available
-/// yet.
+/// fork: the child is a copy of this process. spawn: a fresh image of this program; not there yet.
 enum class StartMethod { fork, spawn };
 
 /// How a Process is made.
 ///
 /// name     For people; empty: "Process-1", "Process-2", ..., a child's children "Process-1:1".
 /// daemon   Terminated instead of waited for when its Process is destroyed or this process exits.
-/// It may not
-///          start children itself: they would be left behind.
+///          It may not start children itself: they would be left behind.
 /// binding  Where the child runs, applied before its target; a child that may not run there
-/// exits 1.
+///          exits 1.
 struct ProcessOptions {
     std::string name{};
     bool daemon{};
@@ -49,8 +47,7 @@ struct ProcessOptions {
     Binding binding{};
 };
 
-/// The exit code of a child whose real one is lost: SIGCHLD is ignored, or other code waited for
-/// it.
+/// The exit code of a child whose real one is lost: SIGCHLD is ignored, or other code waited.
 inline constexpr int kExitCodeUnknown = 255;
 
 class Process;
@@ -124,8 +121,7 @@ constexpr std::chrono::nanoseconds bounded_nanoseconds(
 /// give. The operations are those of Process; destroying it neither joins nor ends anything.
 ///
 /// Errors: NotPermitted, on the current process and the parent, for what only a maker can do (all
-/// but
-///         pid, name, daemon and is_alive).
+/// but pid, name, daemon and is_alive).
 class ProcessRef {
  public:
     [[nodiscard]] pid_t pid() const;
@@ -171,15 +167,12 @@ class ProcessRef {
 /// joined. In any other process than the one that made it, a Process does nothing when destroyed.
 ///
 /// Callers: any thread of the process that made it. One handle may be used by several threads,
-/// except that moving,
-///          assigning and destroying need it alone.
+/// except that moving, assigning and destroying need it alone.
 /// Errors: Error for what comes too early or twice, or on a moved-from Process. NotPermitted in a
-/// process
-///         that did not make it, naming both pids (pid, name, daemon and authkey work everywhere).
+/// process that did not make it, naming both pids (pid, name, daemon and authkey work everywhere).
 /// Crash: its maker's death leaves the child running.
 /// Cost: a fork, two descriptors for a moment, one (the sentinel) until it is destroyed.
-/// Source: https://docs.python.org/3/library/multiprocessing.html; fork(2), pidfd_open(2),
-/// waitid(2).
+/// Source: docs.python.org/3/library/multiprocessing.html; fork(2), pidfd_open(2), waitid(2).
 class Process {
  public:
     /// Runs target(args...), ignoring what it returns.
@@ -209,11 +202,10 @@ class Process {
     virtual ~Process();
 
     /// Makes the child. stdout, stderr and the standard C++ streams are flushed first, so that
-    /// nothing is printed twice. Errors: Error, if it was started before or there is nothing to
-    /// run; std::system_error, if the system
-    ///         gives no process or descriptor: then it may be tried again. NotPermitted for a
-    ///         daemon's child and for StartMethod::spawn. What an argument throws when it is handed
-    ///         over.
+    /// nothing is printed twice.
+    /// Errors: Error, if it was started before or there is nothing to run; std::system_error, if
+    /// the system gives no process or descriptor: then it may be tried again. NotPermitted for a
+    /// daemon's child and for StartMethod::spawn. What an argument throws when it is handed over.
     void start();
 
     /// Waits until the child has ended.

@@ -1,5 +1,5 @@
-// How many fields an aggregate has, as C++20 can find out. Level 0 of core: includes no other header
-// of Sluice.
+// How many fields an aggregate has, as C++20 can find out. Level 0 of core: includes no other
+// header of Sluice.
 //
 // Source: Boost.PFR counts by values that convert to anything; we count by {} first, because values
 // fill a C array element by element (brace elision) and take long to compile for large ones.
