@@ -1,4 +1,5 @@
-// byte_pipe.hpp: large messages beside one memcpy each way; zero-copy messages of any size beside the limit.
+// byte_pipe.hpp: large messages beside one memcpy each way; zero-copy messages of any size
+// beside the limit.
 #include <fmt/format.h>
 
 #include <cstddef>
@@ -16,8 +17,9 @@ namespace {
 
 using namespace sluice::bench;
 
-/// What no pipe can undercut without zero copy: one memcpy into shared memory, one out of it, and a flag
-/// each way. Private memory on both sides is warm, as a user's buffer that is used again and again.
+/// What no pipe can undercut without zero copy: one memcpy into shared memory, one out of it,
+/// and a flag each way. Private memory on both sides is warm, as a user's buffer that is used
+/// again and again.
 class MemcpyEachWay final : public Contestant {
  public:
     MemcpyEachWay(SharedArena& arena, std::size_t bytes)

@@ -11,8 +11,8 @@
 
 namespace sluice::bench {
 
-/// scale: stands beside the others to show the order of magnitude; it runs in few cycles, since it would
-/// eat the time of the rest, and no target compares with it.
+/// scale: stands beside the others to show the order of magnitude; it runs in few cycles,
+/// since it would eat the time of the rest, and no target compares with it.
 enum class Kind { limit, ours, peer, scale };
 
 /// Whether more processes spin than there are CPUs; a spinning wait must then give up its CPU.

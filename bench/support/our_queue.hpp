@@ -1,4 +1,5 @@
-// Sluice's Queue as a contestant, through the public API only: what is measured is what a user gets.
+// Sluice's Queue as a contestant, through the public API only: what is measured is what a
+// user gets.
 #pragma once
 
 #include <cstddef>

@@ -16,7 +16,8 @@ namespace sluice::bench {
 /// Two lines, because adjacent lines are fetched in pairs by the prefetchers of common processors.
 inline constexpr std::size_t kFarApartBytes = 128;
 
-/// Slots of every ring in a race, ours and theirs: what a stream costs depends on it more than on design.
+/// Slots of every ring in a race, ours and theirs: what a stream costs depends on it more
+/// than on design.
 inline constexpr std::size_t kCapacity = 1024;
 
 class SharedArena {

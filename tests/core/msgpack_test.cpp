@@ -128,7 +128,8 @@ struct pack<msgpack_test::Celsius> {
 };
 template <>
 struct convert<msgpack_test::Celsius> {
-    const msgpack::object& operator()(const msgpack::object& in, msgpack_test::Celsius& value) const {
+    const msgpack::object& operator()(const msgpack::object& in,
+                                      msgpack_test::Celsius& value) const {
         value = msgpack_test::Celsius{in.as<double>()};
         return in;
     }
@@ -414,8 +415,8 @@ TEST(Packer, TimestampOutOfRangeThrowsBadSegment) {
     EXPECT_THROW(unpacked<Time>({0xd5, 0xff, 0, 1}), BadSegment);
 }
 
-// A header that claims four thousand million elements must not reserve their memory, nor may a row of
-// nested headers each of which claims as many as the message is long.
+// A header that claims four thousand million elements must not reserve their memory, nor may
+// a row of nested headers each of which claims as many as the message is long.
 TEST(Packer, HostileLengthsAllocateNothing) {
     EXPECT_THROW(unpacked<std::vector<int>>({0xdd, 0xff, 0xff, 0xff, 0xff}), BadSegment);
     EXPECT_THROW((unpacked<std::map<int, int>>({0xdf, 0xff, 0xff, 0xff, 0xff})), BadSegment);

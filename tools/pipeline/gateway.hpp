@@ -10,8 +10,8 @@
 
 namespace sluice::pipeline {
 
-/// Judges orders one after the other. Its clock is the receive time that they carry: the same orders
-/// get the same verdicts at any speed.
+/// Judges orders one after the other. Its clock is the receive time that they carry: the same
+/// orders get the same verdicts at any speed.
 class Risk {
  public:
     Risk(RiskLimits limits, std::size_t strategies, std::size_t inputs);

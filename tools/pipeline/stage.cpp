@@ -1,3 +1,4 @@
+// What all stages share: how they end, and how they tell of problems.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>

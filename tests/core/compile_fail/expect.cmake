@@ -1,6 +1,6 @@
 # cmake -DCOMPILER=... -DINCLUDES=a|b -DSOURCE=... -DMESSAGE=... -P expect.cmake
-# Compiles one file. With a MESSAGE: passes if the compiler reports exactly one error and it holds the
-# message (one readable sentence, no cascade). Without: passes if the file compiles.
+# Compiles one file. With a MESSAGE: passes if the compiler reports exactly one error and it holds
+# the message (one readable sentence, no cascade). Without: passes if the file compiles.
 string(REPLACE "|" ";-I" include_options "-I${INCLUDES}")
 execute_process(COMMAND ${COMPILER} -std=c++20 -fsyntax-only ${include_options} ${SOURCE}
                 RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
