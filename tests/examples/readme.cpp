@@ -4,7 +4,7 @@
 
 #include <sluice/sluice.hpp>
 
-void work(int number, sluice::Queue<std::string> results) {
+static void work(int number, sluice::Queue<std::string> results) {
     results.put("hello from worker " + std::to_string(number));
 }
 
