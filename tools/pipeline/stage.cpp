@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <sluice/error.hpp>
+#include <sluice/process.hpp>
 
 #include "stages.hpp"
 
@@ -15,7 +16,7 @@ void run_stage(const std::function<void()>& stage) {
     ::signal(SIGINT, SIG_IGN);
     ::signal(SIGTERM, SIG_IGN);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() == 1) {  // it was gone before the request
+    if (::getppid() != parent_process()->pid()) {  // it was gone before the request
         ::_exit(kExitPeerGone);
     }
     try {
