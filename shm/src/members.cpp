@@ -1,11 +1,11 @@
 // Joining and leaving a segment, and the thread-local table of ids.
 #include "sluice/shm/members.hpp"
 
+#include <pthread.h>
+
 #include <cerrno>
 #include <new>
 #include <unordered_map>
-
-#include <pthread.h>
 
 namespace sluice::shm {
 
@@ -15,9 +15,10 @@ constinit thread_local IdCache id_cache{};
 
 namespace {
 
-// Serial number of a view -> this thread's id in it. Serials are never used twice in a process, so an entry of
-// a view that has gone is dead weight, nothing worse. Cleared in a child: it is a member of nothing yet.
-// A bare pointer beside its janitor: objects that outlive the thread's storage (a static Queue) find null.
+// Serial number of a view -> this thread's id in it. Serials are never used twice in a process, so
+// an entry of a view that has gone is dead weight, nothing worse. Cleared in a child: it is a
+// member of nothing yet. A bare pointer beside its janitor: objects that outlive the thread's
+// storage (a static Queue) find null.
 using Memberships = std::unordered_map<std::uint64_t, MemberId>;
 constinit thread_local Memberships* memberships = nullptr;
 struct Janitor {
@@ -48,7 +49,8 @@ void Members::attach(MembersLayout* layout, std::uint32_t capacity, Registry* re
     layout_ = layout;
     capacity_ = capacity;
     registry_ = registry;
-    serial_ = next_serial.fetch_add(1, std::memory_order_relaxed);  // a unique number, orders nothing
+    serial_ =
+        next_serial.fetch_add(1, std::memory_order_relaxed);  // a unique number, orders nothing
     number_ = static_cast<std::uint32_t>(serial_ % detail::IdCache::kEntries);
 }
 
@@ -118,8 +120,9 @@ FutexWatch Members::watch(MemberId id) const noexcept {
 
 bool Members::retire(MemberId id, std::uint64_t word) noexcept {
     if (sweeper_.sweep != nullptr) {
-        sweeper_.sweep(sweeper_.object, id);
+        sweeper_.sweep(sweeper_.object, id, DeadTenant(cell(id), word));
     }
+    registry_->pass_on(reference_of(word));
     // Last: until here everybody may repeat the rescue from the top. R2
     return cell(id).compare_exchange_strong(word, 0, std::memory_order_acq_rel,
                                             std::memory_order_relaxed);
@@ -146,7 +149,8 @@ void Members::leave() noexcept {
     if (layout_ == nullptr || memberships == nullptr) {
         return;
     }
-    // Only this thread's own id: other threads' bells tell of their end, and the sweep frees theirs.
+    // Only this thread's own id: other threads' bells tell of their end, and the sweep frees
+    // theirs.
     if (const auto known = memberships->find(serial_); known != memberships->end()) {
         const MemberId id = known->second;
         std::uint64_t word = cell(id).load(std::memory_order_relaxed);  // our own cell

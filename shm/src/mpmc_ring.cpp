@@ -35,9 +35,8 @@ void MpmcRing::initialise(std::byte* body, const Shape& shape) noexcept {
         const std::uint64_t position = shape.first_position + step;
         std::byte* at = layout->slots + (position & (shape.capacity - 1)) * shape.slot_bytes;
         auto* slot = new (at) SlotLayout{};
-        slot->control.store(
-            SlotControl::make(position >> shift, 0, SlotState::empty, kNobody).word,
-            std::memory_order_relaxed);
+        slot->control.store(SlotControl::make(position >> shift, 0, SlotState::empty, kNobody).word,
+                            std::memory_order_relaxed);
     }
 }
 
@@ -53,8 +52,8 @@ MpmcRing::MpmcRing(Segment& segment, const Shape& shape) noexcept
       head_(layout_->head_hint.load(std::memory_order_relaxed)),
       epoch_seen_(0) {
     // epoch_seen_ 0: a newcomer to a ring that has seen deaths scans once.
-    segment.members().set_sweeper({[](void* ring, MemberId dead) {
-                                       static_cast<MpmcRing*>(ring)->sweep(dead);
+    segment.members().set_sweeper({[](void* ring, MemberId id, const DeadTenant& dead) {
+                                       static_cast<MpmcRing*>(ring)->sweep(id, dead);
                                    },
                                    this});
 }
@@ -63,26 +62,40 @@ void MpmcRing::abandon(const ClaimedSlot& claimed) noexcept {
     auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
     slot.control.exchange(claimed.control.with(SlotState::skip, kNobody).word,
                           std::memory_order_seq_cst);  // R1 S1: nothing to read, but the same rules
-    // A consumer may be waiting for just this slot.
-    layout_->items.notify_one();
+    // A consumer may be waiting for just this slot; once closed, all of them.
+    if (closed()) {
+        layout_->items.notify_all();
+    } else {
+        layout_->items.notify_one();
+    }
+    layout_->tasks.notify_all();
 }
 
 void MpmcRing::give_back(const ClaimedSlot& claimed) noexcept {
     auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
     slot.control.exchange(claimed.control.with(SlotState::full, kNobody).word,
-                          std::memory_order_seq_cst);  // R1
+                          std::memory_order_seq_cst);                                   // R1
     layout_->control.fetch_add(MpmcRingLayout::kEpochStep, std::memory_order_seq_cst);  // R4
     layout_->items.notify_all();
 }
 
-void MpmcRing::after_commit() noexcept {
-    if (closed()) {
-        // Getters wait until nobody reads any more; this may have been the last.
-        layout_->items.notify_all();
-    } else if (readable()) {
-        // More to take, and others asleep: messages may be published out of order, and then the one wake-up
-        // went to whoever had to wait for the older claim.
-        layout_->items.notify_one();
+// Slots are published and freed out of order: then the one wake-up of the younger went to
+// somebody who had to wait for the older, and sleeps again. So who claims the older passes
+// it on, at once: he may hold his claim for long. The loads of the next slot may be
+// relaxed: who found it of no use has announced himself since, and we have seen that.
+
+void MpmcRing::pass_on_room(std::uint64_t position) noexcept {
+    const SlotControl next{slot_at(position).control.load(std::memory_order_relaxed)};
+    if (next.laps_ahead_of(lap_of(position)) == 0 && next.state() == SlotState::empty) {
+        layout_->room.wake_one();
+    }
+}
+
+void MpmcRing::pass_on_items(std::uint64_t position) noexcept {
+    const SlotControl next{slot_at(position).control.load(std::memory_order_relaxed)};
+    if (next.laps_ahead_of(lap_of(position)) == 0 &&
+        (next.state() == SlotState::full || next.state() == SlotState::skip)) {
+        layout_->items.wake_one();
     }
 }
 
@@ -131,11 +144,15 @@ bool MpmcRing::holds_much(std::byte* slot) const noexcept {
 
 void MpmcRing::finish_clearing(SlotLayout& slot, SlotControl mine) noexcept {
     auto& value = value_slot(reinterpret_cast<std::byte*>(&slot));
-    const auto index = static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(&slot) - slots_) /
-                       slot_bytes_;
-    // Idempotent, so that whoever finds a dead clearer's slot does it again. I5: the memory first, then the note.
-    const std::uint64_t held = value.extent_bytes.load(std::memory_order_relaxed);  // ours
-    segment_->mapping().release_beyond(index << kExtentShift, held);
+    const auto index =
+        static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(&slot) - slots_) / slot_bytes_;
+    // Idempotent, so that whoever finds a dead clearer's slot does it again. I5: the memory first,
+    // then the note.
+    const std::uint64_t noted = value.extent_bytes.load(std::memory_order_relaxed);  // ours
+    // A damaged number must not reach into the neighbours' memory.
+    constexpr std::uint64_t kExtentMax = 1ULL << kExtentShift;
+    segment_->mapping().release_beyond(index << kExtentShift,
+                                       noted < kExtentMax ? noted : kExtentMax);
     value.extent_bytes.store(0, std::memory_order_relaxed);  // published by the exchange
     slot.control.exchange(mine.next_lap().word, std::memory_order_seq_cst);  // R2 S1
 }
@@ -144,8 +161,8 @@ bool MpmcRing::write_extent(const ClaimedSlot& claimed, std::span<const std::byt
                             Failure& failure) noexcept {
     ValueSlotLayout& slot = value_slot(claimed.slot);
     if (value.size() > (1ULL << kExtentShift)) {
-        failure.set(FailureKind::bad_argument, "a value of " + std::to_string(value.size()) +
-                                                   " bytes is longer than 64 GiB");
+        failure.set(FailureKind::bad_argument,
+                    "a value of " + std::to_string(value.size()) + " bytes is longer than 64 GiB");
         return false;
     }
     // I5: noted before it is taken, for whoever finds us dead.
@@ -206,20 +223,45 @@ std::uint64_t MpmcRing::find_head() const noexcept {
     for (std::uint64_t step = 0; step < 4 * capacity(); ++step) {
         const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};
         const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
-        if (ahead < 0 || (ahead == 0 && (seen.state() == SlotState::empty ||
-                                         seen.state() == SlotState::writing ||
-                                         seen.state() == SlotState::full ||
-                                         seen.state() == SlotState::skip))) {
+        if (ahead < 0 || (ahead == 0 &&
+                          (seen.state() == SlotState::empty || seen.state() == SlotState::writing ||
+                           seen.state() == SlotState::full || seen.state() == SlotState::skip))) {
             break;
         }
         const std::uint64_t bound = position_of(position, ahead) - capacity() + 1;
-        position = ahead > 0 && static_cast<std::int64_t>(bound - position) > 0 ? bound
-                                                                                : position + 1;
+        position =
+            ahead > 0 && static_cast<std::int64_t>(bound - position) > 0 ? bound : position + 1;
     }
     return position;
 }
 
+bool MpmcRing::has_given_back() const noexcept {
+    // Read before the slots are: what comes later shows as another epoch.
+    const std::uint64_t control = layout_->control.load(std::memory_order_seq_cst);  // A4
+    if (control >> 1U == epoch_seen_.load(std::memory_order_relaxed)) {  // as in claim_read()
+        return false;
+    }
+    // At the head itself, too: then there are gaps behind it, which counting by positions
+    // would not see.
+    const std::uint64_t head = find_head();
+    for (std::uint64_t position = head - capacity(); position != head + 1; ++position) {
+        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};  // A1
+        if (seen.state() == SlotState::full && seen.laps_ahead_of(lap_of(position)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 std::uint64_t MpmcRing::size() const noexcept {
+    if (has_given_back()) [[unlikely]] {
+        std::uint64_t count = 0;
+        for (std::uint64_t index = 0; index <= mask_; ++index) {
+            const SlotControl seen{slot_at(index).control.load(std::memory_order_acquire)};  // A1
+            count += seen.state() == SlotState::full ? 1U : 0U;
+        }
+        return count;
+    }
     const std::uint64_t head = find_head();
     const std::uint64_t tail = find_tail();
     const auto between = static_cast<std::int64_t>(tail - head);
@@ -231,6 +273,9 @@ std::uint64_t MpmcRing::size() const noexcept {
 }
 
 bool MpmcRing::readable() const noexcept {
+    if (has_given_back()) [[unlikely]] {
+        return true;
+    }
     const std::uint64_t head = find_head();
     const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};
     return seen.laps_ahead_of(lap_of(head)) == 0 && seen.state() == SlotState::full;
@@ -242,32 +287,37 @@ bool MpmcRing::full() const noexcept {
     return seen.laps_ahead_of(lap_of(tail)) < 0;
 }
 
-void MpmcRing::sweep(MemberId dead) noexcept {
-    bool changed = false;
+void MpmcRing::sweep(MemberId id, const DeadTenant& dead) noexcept {
     for (std::uint64_t index = 0; index <= mask_; ++index) {
         SlotLayout& slot = slot_at(index);
         SlotControl seen{slot.control.load(std::memory_order_acquire)};
-        if (seen.owner() != dead) {
+        if (seen.owner() != id) {
             continue;
         }
         SlotControl mended{};
         switch (seen.state()) {
-            case SlotState::writing: mended = seen.rescued(SlotState::skip, kNobody); break;
-            case SlotState::reading: mended = seen.rescued(SlotState::full, kNobody); break;
-            case SlotState::clearing:
-                // Taken already; what is left is to give the memory back. SKIP says just that: the next who
-                // passes clears it.
+            case SlotState::writing:
                 mended = seen.rescued(SlotState::skip, kNobody);
                 break;
-            default: continue;
+            case SlotState::reading:
+                mended = seen.rescued(SlotState::full, kNobody);
+                break;
+            case SlotState::clearing:
+                // Taken already; what is left is to give the memory back. SKIP says just that: the
+                // next who passes clears it.
+                mended = seen.rescued(SlotState::skip, kNobody);
+                break;
+            default:
+                continue;
         }
-        changed = slot.control.compare_exchange_strong(seen.word, mended.word,
-                                                       std::memory_order_seq_cst,
-                                                       std::memory_order_relaxed) ||
-                  changed;  // I4
+        if (!dead.is_still_there()) {
+            return;  // another finished the rescue: what we see may be a newcomer's claim
+        }
+        slot.control.compare_exchange_strong(seen.word, mended.word, std::memory_order_seq_cst,
+                                             std::memory_order_relaxed);  // I4
     }
-    // Raised even if nothing changed here: another rescuer may have died between mending and this.
-    static_cast<void>(changed);
+    // Raised even if nothing changed here: another rescuer may have died between mending
+    // and this.
     layout_->control.fetch_add(MpmcRingLayout::kEpochStep, std::memory_order_seq_cst);  // R4
     layout_->items.notify_all();
     layout_->room.notify_all();

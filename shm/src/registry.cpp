@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -51,21 +52,31 @@ pthread_mutex_t* mutex_of(BellLayout& entry) noexcept {
     return reinterpret_cast<pthread_mutex_t*>(entry.bell);
 }
 
-// This thread's bell. The destructor runs at the thread's orderly end; a child forgets
-// it without ringing.
+// This thread's bell. A child forgets it without ringing.
+// Destructors of other thread-local (and, in the main thread, static) objects may operate
+// after the janitor has given the bell back. They get a late bell, which nobody gives
+// back: the kernel rings it. It names no process, as its ringing says nothing about the
+// rest of the process.
 struct ThreadBell {
-    BellReference reference{};
+    BellReference reference;
+    bool armed;
+    bool leaving;
+};
+constinit thread_local ThreadBell thread_bell{};
+struct Janitor {
     bool armed{false};
-    ~ThreadBell() {
-        if (armed) {
+    ~Janitor() {
+        thread_bell.leaving = true;
+        if (thread_bell.armed) {
+            thread_bell.armed = false;
             Failure ignored;
             if (Registry* registry = Registry::instance(ignored)) {
-                registry->retire(reference);
+                registry->retire(thread_bell.reference);
             }
         }
     }
 };
-thread_local ThreadBell thread_bell;
+thread_local Janitor janitor;
 
 std::atomic<Registry*> the_registry{nullptr};
 pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -183,7 +194,8 @@ bool Registry::try_take(BellLayout& entry, std::uint64_t seen, BellReference& re
     entry.pidfd_inode = self.pidfd_inode;
     entry.pid = self.pid;
     entry.thread = static_cast<std::int32_t>(syscall(SYS_gettid));
-    entry.process.store(self.nonce, std::memory_order_relaxed);  // published by R2
+    entry.process.store(thread_bell.leaving ? 0 : self.nonce,
+                        std::memory_order_relaxed);  // published by R2
 
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
@@ -207,6 +219,9 @@ bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexc
         reference = thread_bell.reference;
         return true;
     }
+    if (!thread_bell.leaving) {
+        janitor.armed = true;  // touches it, so that its destructor runs at the thread's end
+    }
     const auto start = static_cast<std::uint32_t>(random_nonce());
     // First what was never used or orderly given back; then what the dead left.
     // Evidence of deaths is kept for as long as there is room.
@@ -218,10 +233,10 @@ bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexc
             const std::uint32_t bell = bell_word(entry).load(std::memory_order_acquire);  // A3
             bool takeable = state_of(seen) == BellState::free;
             if (take_dead && state_of(seen) == BellState::live) {
-                // Rung, or unlocked by a thread that died between unlocking and giving back.
-                takeable = (bell & FUTEX_OWNER_DIED) != 0 || bell == 0;
+                takeable = (bell & FUTEX_OWNER_DIED) != 0;
             } else if (take_dead && state_of(seen) == BellState::arming) {
-                // Died while arming. Only a pid of our own namespace says anything.
+                // Died while arming or retiring. Only a pid of our own namespace says
+                // anything.
                 const auto pid = static_cast<pid_t>(seen >> 32U);
                 takeable = ((seen ^ state_word(BellState::arming)) & 0xffff'ff00U) == 0 &&
                            kill(pid, 0) != 0 && errno == ESRCH;
@@ -242,12 +257,15 @@ bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexc
 void Registry::retire(const BellReference& reference) noexcept {
     BellLayout& entry = entries_[reference.entry % kEntries];
     entry.incarnation.fetch_add(1, std::memory_order_acq_rel);  // R1: this life has ended
-    std::uint64_t mine = state_word(BellState::live);
+    // Nobody takes an entry in this state from a living process: it stays ours until the
+    // bell is unlocked and off this thread's robust list. R2
+    entry.state.store(state_word(BellState::arming), std::memory_order_release);
     pthread_mutex_unlock(mutex_of(entry));
-    // Fails where another took the unlocked entry for a dead one's: then it is his.
-    // Release: R2's counterpart.
-    entry.state.compare_exchange_strong(mine, state_word(BellState::free),
-                                        std::memory_order_release, std::memory_order_relaxed);
+    entry.state.store(state_word(BellState::free), std::memory_order_release);  // R2
+}
+
+void Registry::pass_on(const BellReference& reference) const noexcept {
+    futex_wake(bell_word(entries_[reference.entry % kEntries]), INT_MAX);
 }
 
 Liveness Registry::liveness(const ProcessIdentity& identity) const noexcept {
@@ -263,6 +281,7 @@ Liveness Registry::liveness(const ProcessIdentity& identity) const noexcept {
             return Liveness::alive;
         }
         rang = rang || bell != 0;
+        futex_wake(bell_word(entry), INT_MAX);  // as pass_on()
     }
     return rang ? Liveness::dead : process_liveness(identity);
 }

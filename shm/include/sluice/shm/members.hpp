@@ -1,8 +1,9 @@
 // Who takes part in one segment: 16-bit ids for its claims, each leading to a bell in the registry.
 //
-// A claim in shared memory carries the id of the thread that made it. An id is given to a newcomer only after
-// the segment was swept of its former owner's claims (Members::Sweeper), round robin, so that a rescuer who was
-// stopped over its compare-and-swap finds the slot's tag changed when it goes on.
+// A claim in shared memory carries the id of the thread that made it. An id is given to a newcomer
+// only after the segment was swept of its former owner's claims (Members::Sweeper), round robin,
+// so that a rescuer who was stopped over its compare-and-swap finds the slot's tag changed when it
+// goes on.
 //
 // Ordering ledger
 //   R1 a cell taken -> A1 : who finds an id in a claim finds the bell of its owner
@@ -38,8 +39,8 @@ static_assert(offsetof(MembersLayout, cells) == kCacheLineBytes);
 
 namespace detail {
 
-/// This thread's ids by the segment's local number: one load of thread-local storage on the fast path.
-/// An entry is serial:48 | id:16. A cache: the truth is in ThreadMemberships (members.cpp).
+/// This thread's ids by the segment's local number: one load of thread-local storage on the fast
+/// path. An entry is serial:48 | id:16. A cache: the truth is in ThreadMemberships (members.cpp).
 struct IdCache {
     static constexpr std::size_t kEntries = 64;
     std::array<std::uint64_t, kEntries> tagged;
@@ -49,13 +50,32 @@ extern constinit thread_local IdCache id_cache [[gnu::tls_model("initial-exec")]
 
 }  // namespace detail
 
+/// The tenant of an id whose death was proved. A rescuer may be stopped over its proof while
+/// another rescues and the id goes to a newcomer: so it asks again after it has read a claim and
+/// before it takes that claim away.
+class DeadTenant {
+ public:
+    DeadTenant(const std::atomic<std::uint64_t>& cell, std::uint64_t word) noexcept
+        : cell_(&cell), word_(word) {}
+
+    /// Whether the id still is the dead one's. A claim read before this answered true is the dead
+    /// one's, too.
+    bool is_still_there() const noexcept {
+        return cell_->load(std::memory_order_acquire) == word_;  // A1
+    }
+
+ private:
+    const std::atomic<std::uint64_t>* cell_;
+    std::uint64_t word_;
+};
+
 /// This process's view of a segment's member table.
 class Members {
  public:
-    /// Resolves the claims of a dead member before its id is used again. Called with the id; must be
-    /// idempotent and bear several rescuers at once.
+    /// Resolves the claims of a dead member before its id is used again. Called with the id; must
+    /// be idempotent and bear several rescuers at once.
     struct Sweeper {
-        void (*sweep)(void* object, MemberId dead){};
+        void (*sweep)(void* object, MemberId id, const DeadTenant& dead){};
         void* object{};
     };
 
@@ -85,11 +105,12 @@ class Members {
         return static_cast<std::uint32_t>(word ^ (word >> 24U));
     }
 
-    /// The bell of a member, to sleep on; a null word where the id is free.
+    /// The bell of a member, to sleep on; over already where it has ended, a null word
+    /// where the id is free.
     FutexWatch watch(MemberId id) const noexcept;
 
-    /// Sweeps all dead members and frees their ids; returns how many. Any number of survivors may do so at
-    /// once. Cost: a walk over the table, and a sweep for each of the dead.
+    /// Sweeps all dead members and frees their ids; returns how many. Any number of survivors may
+    /// do so at once. Cost: a walk over the table, and a sweep for each of the dead.
     unsigned rescue() noexcept;
 
     /// Sweeps that member if it has ended.

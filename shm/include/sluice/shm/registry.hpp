@@ -39,8 +39,7 @@ namespace sluice::shm {
 /// One thread's line in the table.
 /// I1 state is free, arming or live, with the pid of who changed it last; only
 ///    compare-and-swap changes it.
-/// I2 the bell is locked by the entry's thread whenever state is live, but for the few
-///    instructions of retiring.
+/// I2 the bell is locked by the entry's thread whenever state is live.
 /// I3 incarnation only grows, and grows before a new tenant's bell can be seen.
 struct BellLayout {
     static constexpr std::size_t kBellBytes = 48;  // pthread_mutex_t: 40 on x86-64, 48 on aarch64
@@ -93,11 +92,18 @@ class Registry {
     }
 
     /// What to sleep on together with something else, so that this thread's death
-    /// wakes the sleeper.
+    /// wakes the sleeper. Of a thread that has ended: a watch that is over already. (The
+    /// death may come between a look and a watch: then the bell has rung, and nobody
+    /// would be woken.)
     FutexWatch watch(const BellReference& reference) const noexcept {
         const FutexWord& word = bell_word(entries_[reference.entry % kEntries]);
-        return {&word, word.load(std::memory_order_acquire)};  // A3
+        const std::uint32_t seen = word.load(std::memory_order_acquire);  // A3
+        return {&word, has_ended(reference) ? ~seen : seen};
     }
+
+    /// Wakes all who sleep on the bell of a thread that has ended. The kernel wakes one;
+    /// they may wait for different objects, so who acts on a death passes it on.
+    void pass_on(const BellReference& reference) const noexcept;
 
     /// Whether a process has ended: all its bells rang, or, where it has none, the
     /// kernel says so of its pid.
