@@ -92,9 +92,12 @@ WakeOne futex_wake_one(const FutexWord& word, std::uint32_t expected) noexcept {
 unsigned futex_add_and_wake(FutexWord& target, std::uint32_t operand, const FutexWord& word,
                             unsigned count) noexcept {
     const auto limit = count > INT_MAX ? INT_MAX : static_cast<int>(count);
-    // The comparison part is made never to wake on `target` itself: val2 is 0.
-    const std::uint32_t operation =
-        (static_cast<std::uint32_t>(FUTEX_OP_ADD) << 28U) | ((operand & 0xfffU) << 12U);
+    // Where the comparison holds the kernel wakes one sleeper of `target` too, even if it is told
+    // to wake 0. So it compares with what no sequence or state of ours is: all bits set (-1,
+    // sign-extended from 12 bits).
+    const std::uint32_t operation = (static_cast<std::uint32_t>(FUTEX_OP_ADD) << 28U) |
+                                    (static_cast<std::uint32_t>(FUTEX_OP_CMP_EQ) << 24U) |
+                                    ((operand & 0xfffU) << 12U) | 0xfffU;
     const long rc = syscall(SYS_futex, address_of(word), FUTEX_WAKE_OP, limit,
                             static_cast<const timespec*>(nullptr), address_of(target), operation);
     return rc > 0 ? static_cast<unsigned>(rc) : 0;

@@ -153,6 +153,9 @@ Liveness process_liveness(const ProcessIdentity& identity) noexcept {
     if (identity.nonce == me.nonce) {
         return Liveness::alive;
     }
+    if (identity.pid <= 0) {
+        return Liveness::unknown;  // nobody said who it is
+    }
     const int pidfd = pidfd_open(identity.pid);
     if (pidfd < 0) {
         if (errno == ESRCH) {
@@ -161,7 +164,8 @@ Liveness process_liveness(const ProcessIdentity& identity) noexcept {
         // No pidfd_open here (or the limit of descriptors is reached): ask /proc.
         StatFacts facts;
         if (!read_stat(identity.pid, facts)) {
-            return errno == ENOENT ? Liveness::dead : Liveness::unknown;
+            const bool gone = errno == ENOENT && access("/proc/self/stat", R_OK) == 0;
+            return gone ? Liveness::dead : Liveness::unknown;
         }
         const bool same = facts.start_time == identity.start_time;
         return same && facts.state != 'Z' && facts.state != 'X' ? Liveness::alive : Liveness::dead;

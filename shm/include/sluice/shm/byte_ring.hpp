@@ -89,6 +89,9 @@ class ByteRing {
 
     /// Room for a payload of that many bytes, contiguous; null while there is not so much.
     std::byte* try_claim(std::uint64_t payload_bytes) noexcept {
+        if (payload_bytes > claim_max()) [[unlikely]] {
+            return nullptr;  // never; and near 2^64 the sum below would wrap
+        }
         const std::uint64_t needed = record_bytes(payload_bytes);
         if (credit_end_ - write_ < needed) [[unlikely]] {
             credit_end_ = layout_->read_position.load(std::memory_order_acquire) + capacity_;  // A2

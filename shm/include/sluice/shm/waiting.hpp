@@ -115,6 +115,45 @@ class SpinBudget {
     std::atomic<std::int64_t> ns_{kMaxNs / 2};
 };
 
+/// When to fall back behind a streaming producer.
+///
+/// A consumer that polls the very slot which the producer is writing takes the line from it, twice
+/// a message: both then run at the pace of the coherence fabric, some ten times slower than when
+/// the consumer lags a few messages behind (FastForward's "temporal slipping"). In a ping-pong, on
+/// the other hand, every pause is lost. So the consumer tries: once in a while it pauses before it
+/// polls, and looks whether more than one message came of it. If so it pauses at each miss, until
+/// that stops paying; if not it tries again later and later. One a consuming handle; races between
+/// threads of a process do no harm (it is a guess).
+class Slip {
+ public:
+    /// Before polling for a message that is not there: pauses if that is likely to pay. True: tell
+    /// judge().
+    bool pause() noexcept {
+        if (!streaming_ && --countdown_ != 0) [[likely]] {
+            return false;
+        }
+        for (unsigned spin = 0; spin < kPauses; ++spin) {
+            spin_pause();
+        }
+        return true;
+    }
+    /// After a pause, when the message has been taken: whether another is there already.
+    void judge(bool more) noexcept {
+        streaming_ = more;
+        interval_ = more ? kFirstInterval : (interval_ < kLastInterval ? 2 * interval_ : interval_);
+        countdown_ = interval_;
+    }
+
+ private:
+    static constexpr unsigned kPauses = 20;
+    static constexpr std::uint32_t kFirstInterval = 16;
+    static constexpr std::uint32_t kLastInterval = 8192;
+
+    bool streaming_{false};
+    std::uint32_t interval_{kFirstInterval};
+    std::uint32_t countdown_{kFirstInterval};
+};
+
 /// Grows the sleeps of one wait: 1 ms, 2, 4, ... 64 ms.
 class SleepChunk {
  public:
@@ -187,12 +226,11 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
             return Waited::done;
         }
         const Deadline until = deadline.chunk(chunk.next_ns());
-        FutexResult result{};
         if (other.word != nullptr) {
             const FutexWatch both[] = {{&events.word, ticket.value}, other};
-            result = futex_wait_any(both, until);
+            static_cast<void>(futex_wait_any(both, until));
         } else {
-            result = futex_wait(events.word, ticket.value, until);
+            static_cast<void>(futex_wait(events.word, ticket.value, until));
         }
         // By time-out: nobody has cleared the bit for us. Woken: the comparison fails,
         // nothing happens.
@@ -200,7 +238,9 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
         if (attempt()) {
             return Waited::done;
         }
-        if (result == FutexResult::timed_out && deadline.has_passed()) {
+        // However the sleep ended: where others announce and notify all the time it never ends by
+        // time-out.
+        if (deadline.has_passed()) {
             return Waited::timed_out;
         }
     }
