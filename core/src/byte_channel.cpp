@@ -1,12 +1,12 @@
 // Byte rings in a pipe's segment, and the fragments of long messages.
 #include "sluice/detail/byte_channel.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <stdexcept>
-
-#include <sys/mman.h>
 
 #include "sluice/detail/failure.hpp"
 #include "sluice/error.hpp"
@@ -24,11 +24,12 @@ std::byte* control(shm::Segment& segment, int direction) noexcept {
            static_cast<std::size_t>(direction) * sizeof(shm::ByteRingLayout);
 }
 
-// Where the data begins, from the start of the mapping: the last 2 x ring bytes of it, rounded to pages.
+// Where the data begins, from the start of the mapping: the last 2 x ring bytes of it, rounded to
+// pages.
 std::size_t data_offset(const shm::Segment& segment, int direction) noexcept {
     const auto body = static_cast<std::size_t>(segment.body() - segment.mapping().data());
-    const std::size_t start = shm::round_up(
-        body + kControlOffset + 2 * sizeof(shm::ByteRingLayout), segment.mapping().page_bytes());
+    const std::size_t start = shm::round_up(body + kControlOffset + 2 * sizeof(shm::ByteRingLayout),
+                                            segment.mapping().page_bytes());
     return start + static_cast<std::size_t>(direction) * segment.capacity();
 }
 
@@ -36,8 +37,7 @@ std::shared_ptr<std::byte> map_data(const std::shared_ptr<PipeSegment>& pipe, in
     shm::Segment& segment = pipe->segment();
     shm::Failure failure;
     const std::size_t bytes = segment.capacity();
-    std::byte* data =
-        segment.mapping().map_twice(data_offset(segment, direction), bytes, failure);
+    std::byte* data = segment.mapping().map_twice(data_offset(segment, direction), bytes, failure);
     if (data == nullptr) {
         throw_failure(pipe->object(), failure);
     }
@@ -63,8 +63,8 @@ ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missin
     spec.type_text = shape.type_text;
     spec.capacity = ring;
     spec.element_bytes = 1;
-    spec.options = static_cast<std::uint32_t>(shape.wait) |
-                   (shape.duplex ? 0U : PipeSegment::kSimplexOption);
+    spec.options =
+        static_cast<std::uint32_t>(shape.wait) | (shape.duplex ? 0U : PipeSegment::kSimplexOption);
     spec.member_capacity = 1;  // ends have owners; nobody claims
     spec.body_bytes = kControlOffset + 2 * sizeof(shm::ByteRingLayout) + page + 2 * ring;
     auto pipe = make_pipe_segment(name, create_if_missing, open_if_there, spec, memory, permissions,
@@ -88,7 +88,8 @@ ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missin
 
 namespace {
 
-// In a one-way pipe the second end sends and the first receives: direction 0 is what the first end receives there.
+// In a one-way pipe the second end sends and the first receives: direction 0 is what the first end
+// receives there.
 int sending_direction(Side side, bool duplex) noexcept {
     return duplex ? static_cast<int>(side) : (side == Side::second ? 0 : -1);
 }
@@ -96,10 +97,9 @@ int receiving_direction(Side side, bool duplex) noexcept {
     return duplex ? static_cast<int>(other(side)) : (side == Side::first ? 0 : -1);
 }
 shm::GateLayout* gate(PipeSegment& pipe, int direction) noexcept {
-    return direction < 0 ? nullptr
-                         : &reinterpret_cast<shm::ByteRingLayout*>(
-                                control(pipe.segment(), direction))
-                                ->gate;
+    return direction < 0
+               ? nullptr
+               : &reinterpret_cast<shm::ByteRingLayout*>(control(pipe.segment(), direction))->gate;
 }
 
 }  // namespace
@@ -111,17 +111,18 @@ ByteChannel::ByteChannel(std::shared_ptr<PipeSegment> pipe, Side side,
       forward_(std::move(forward)),
       backward_(std::move(backward)) {
     const auto ring = [&](int direction) {
-        return direction < 0
-                   ? shm::ByteRing{}
-                   : shm::ByteRing(control(pipe->segment(), direction),
-                                   direction == 0 ? forward_.get() : backward_.get(),
-                                   pipe->segment().capacity());
+        return direction < 0 ? shm::ByteRing{}
+                             : shm::ByteRing(control(pipe->segment(), direction),
+                                             direction == 0 ? forward_.get() : backward_.get(),
+                                             pipe->segment().capacity());
     };
     sending_ = ring(sending_direction(side, pipe->duplex()));
     receiving_ = ring(receiving_direction(side, pipe->duplex()));
 }
 
-ByteChannel::~ByteChannel() { close(); }
+ByteChannel::~ByteChannel() {
+    close();
+}
 
 void ByteChannel::resume() {
     if (sending_.capacity() != 0) {
@@ -152,6 +153,7 @@ std::byte* ByteChannel::claim(std::uint64_t bytes, Deadline deadline) {
     }
     static_cast<void>(wait(gate.room, send_spin(), deadline, [&] {
         room = sending_.try_claim(bytes);
+        // closed: see the ring
         return room != nullptr || gate.closed.load(std::memory_order_acquire) != 0;
     }));
     if (room == nullptr) {
@@ -160,7 +162,9 @@ std::byte* ByteChannel::claim(std::uint64_t bytes, Deadline deadline) {
     return room;
 }
 
-void ByteChannel::commit(std::uint64_t bytes) { sending_.publish(bytes, 0); }
+void ByteChannel::commit(std::uint64_t bytes) {
+    sending_.publish(bytes, 0);
+}
 
 bool ByteChannel::send(std::span<const std::byte> message, Deadline deadline) {
     static_cast<void>(own_sender());
@@ -176,8 +180,7 @@ bool ByteChannel::send(std::span<const std::byte> message, Deadline deadline) {
         return true;
     }
     while (!message.empty()) {
-        const std::size_t bytes =
-            std::min<std::size_t>(message.size(), fragment_bytes());
+        const std::size_t bytes = std::min<std::size_t>(message.size(), fragment_bytes());
         std::byte* room = claim(bytes, deadline);
         if (room == nullptr) {
             return false;  // only possible before the first: afterwards the deadline is `never`
@@ -236,7 +239,8 @@ bool ByteChannel::receive(std::span<const std::byte>& message, std::vector<std::
         }
         receiving_.consume(message.size());
         in_place_bytes_ = kNothing;
-        // A sender that died in the middle: drained, then Closed; what came of the message is discarded.
+        // A sender that died in the middle: drained, then Closed; what came of the message is
+        // discarded.
         static_cast<void>(wait_record(message, flags, Deadline::never()));
         in_place_bytes_ = message.size();
     }

@@ -25,7 +25,19 @@ ByteConnection ByteConnection::wrap(std::shared_ptr<detail::ByteChannel> channel
     return ByteConnection(std::move(body));
 }
 
-detail::ConnectionCore& ByteConnection::core() const { return *body_->channel; }
+detail::ConnectionCore& ByteConnection::core() const {
+    return *body_->channel;
+}
+
+void ByteConnection::prepare_hand_over() const {
+    // Of a fragmented message parts are out of the ring already: the next owner would find only the
+    // rest.
+    if (body_->peeked) {
+        throw Error("BytePipe: a message is in hand: consume() it before the end is passed on");
+    }
+    core().prepare_hand_over();
+    body_->claimed_bytes.reset();
+}
 
 bool ByteConnection::send_until(Bytes message, Deadline deadline) const {
     return body_->channel->send(message, deadline);
@@ -38,7 +50,10 @@ bool ByteConnection::try_send(Bytes message) const {
 }
 
 std::optional<ByteConnection::Bytes> ByteConnection::peek_until(Deadline deadline) const {
-    if (!body_->peeked) {
+    if (body_->peeked) {
+        // in hand, but not for a process that does not own the end, nor after close()
+        core().own();
+    } else {
         Bytes message;
         if (!body_->channel->receive(message, body_->gathered, deadline)) {
             return std::nullopt;
@@ -47,7 +62,9 @@ std::optional<ByteConnection::Bytes> ByteConnection::peek_until(Deadline deadlin
     }
     return body_->peeked;
 }
-ByteConnection::Bytes ByteConnection::peek() const { return *peek_until(Deadline::never()); }
+ByteConnection::Bytes ByteConnection::peek() const {
+    return *peek_until(Deadline::never());
+}
 std::optional<ByteConnection::Bytes> ByteConnection::try_peek() const {
     return peek_until(Deadline::passed());
 }
@@ -55,6 +72,7 @@ void ByteConnection::consume() const {
     if (!body_->peeked) {
         throw Error("BytePipe: consume() without peek(): there is no message in hand");
     }
+    core().own();
     body_->peeked.reset();
     body_->channel->finish();
 }
@@ -73,7 +91,9 @@ std::optional<std::vector<std::byte>> ByteConnection::recv_until(Deadline deadli
     consume();
     return result;
 }
-std::vector<std::byte> ByteConnection::recv() const { return *recv_until(Deadline::never()); }
+std::vector<std::byte> ByteConnection::recv() const {
+    return *recv_until(Deadline::never());
+}
 std::optional<std::vector<std::byte>> ByteConnection::try_recv() const {
     return recv_until(Deadline::passed());
 }
@@ -128,18 +148,28 @@ void ByteConnection::commit(std::size_t bytes) const {
     if (!body_->claimed_bytes || bytes > *body_->claimed_bytes) {
         throw Error("BytePipe: commit(" + std::to_string(bytes) + ") of more than was claimed");
     }
+    core().own();
     body_->claimed_bytes.reset();
     body_->channel->commit(bytes);
 }
-std::size_t ByteConnection::claim_max() const { return body_->channel->claim_max(); }
+std::size_t ByteConnection::claim_max() const {
+    return body_->channel->claim_max();
+}
 
 bool ByteConnection::poll_until(Deadline deadline) const {
+    core().own();
     return body_->peeked.has_value() || body_->channel->poll(deadline);
 }
-bool ByteConnection::poll() const { return poll_until(Deadline::passed()); }
+bool ByteConnection::poll() const {
+    return poll_until(Deadline::passed());
+}
 
-void ByteConnection::close() const { core().close(); }
-bool ByteConnection::closed() const { return core().is_closed(); }
+void ByteConnection::close() const {
+    core().close();
+}
+bool ByteConnection::closed() const {
+    return core().is_closed();
+}
 
 namespace {
 
@@ -180,7 +210,9 @@ BytePipe BytePipe::make(std::string_view name, bool create_if_missing, bool open
 BytePipe BytePipe::create(std::string_view name, BytePipeOptions options) {
     return make(named(name), true, false, options);
 }
-BytePipe BytePipe::open(std::string_view name) { return make(named(name), false, true, {}); }
+BytePipe BytePipe::open(std::string_view name) {
+    return make(named(name), false, true, {});
+}
 BytePipe BytePipe::open_or_create(std::string_view name, BytePipeOptions options) {
     return make(named(name), true, true, options);
 }

@@ -1,12 +1,13 @@
 // Ends of pipes: adoption, hand-over, closing, and closing on behalf of the dead.
 #include "sluice/detail/connection_core.hpp"
 
-#include <cerrno>
-#include <cstdio>
-#include <stdexcept>
-
 #include <fcntl.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <mutex>
+#include <stdexcept>
 
 #include "sluice/detail/failure.hpp"
 #include "sluice/error.hpp"
@@ -14,9 +15,11 @@
 namespace sluice::detail {
 namespace {
 
-// The byte of the segment's file whose lock says that somebody holds a copy of that end. Byte 0 is the
-// mapping's own lock.
-off_t hold_byte(Side side) noexcept { return 16 + static_cast<off_t>(side); }
+// The byte of the segment's file whose lock says that somebody holds a copy of that end. Byte 0 is
+// the mapping's own lock.
+off_t hold_byte(Side side) noexcept {
+    return 16 + static_cast<off_t>(side);
+}
 
 bool set_hold_lock(int descriptor, Side side) noexcept {
     struct flock request {};
@@ -29,9 +32,10 @@ bool set_hold_lock(int descriptor, Side side) noexcept {
 
 shm::ProcessIdentity identity_of(const EndLayout& end) noexcept {
     shm::ProcessIdentity identity;
-    identity.nonce = end.owner.load(std::memory_order_acquire);  // A1
-    if (end.identity_known.load(std::memory_order_acquire) != 0) {
-        identity.pid = end.pid.load(std::memory_order_relaxed);  // published by identity_known
+    identity.nonce = end.owner.load(std::memory_order_acquire);     // A1
+    if (end.identity_known.load(std::memory_order_acquire) != 0) {  // A1
+        // relaxed: published by identity_known
+        identity.pid = end.pid.load(std::memory_order_relaxed);
         identity.start_time = end.start_time.load(std::memory_order_relaxed);
         identity.pid_namespace = end.pid_namespace.load(std::memory_order_relaxed);
         identity.pidfd_inode = end.pidfd_inode.load(std::memory_order_relaxed);
@@ -62,10 +66,13 @@ ConnectionCore::ConnectionCore(std::shared_ptr<PipeSegment> pipe, Side side, shm
     hold();
 }
 
-ConnectionCore::~ConnectionCore() { close(); }
+ConnectionCore::~ConnectionCore() {
+    close();
+}
 
 void ConnectionCore::hold() noexcept {
-    // A description of its own: inherited by children together with this handle, released with its last copy.
+    // A description of its own: inherited by children together with this handle, released with its
+    // last copy.
     char path[64];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", pipe_->segment().mapping().descriptor());
     hold_descriptor_ = open(path, O_RDWR | O_CLOEXEC);
@@ -81,24 +88,34 @@ void ConnectionCore::let_go() noexcept {
     }
 }
 
-bool ConnectionCore::somebody_holds_peer() const noexcept {
+bool ConnectionCore::is_last_copy(Side side) const noexcept {
+    // A named pipe may still be opened: its name holds both ends.
+    if (!pipe_->segment().name().empty()) {
+        return false;
+    }
     struct flock request {};
     request.l_type = F_WRLCK;
     request.l_whence = SEEK_SET;
-    request.l_start = hold_byte(other(side_));
+    request.l_start = hold_byte(side);
     request.l_len = 1;
-    // Asked through the mapping's descriptor, which holds no lock on that byte. Unknown counts as held.
-    return fcntl(pipe_->segment().mapping().descriptor(), F_OFD_GETLK, &request) != 0 ||
-           request.l_type != F_UNLCK;
+    // Asked through the mapping's descriptor, which holds no lock on that byte. Unknown counts as
+    // held.
+    return fcntl(pipe_->segment().mapping().descriptor(), F_OFD_GETLK, &request) == 0 &&
+           request.l_type == F_UNLCK;
 }
 
 void ConnectionCore::take() {
-    if (dropped_generation_ == shm::fork_generation) {
+    if (is_closed()) {
         throw_closed();
     }
-    const shm::ProcessIdentity& self = shm::this_process();
-    std::uint64_t owner = mine_.owner.load(std::memory_order_acquire);  // A1
-    if (owner != self.nonce) {
+    // Two threads, one a direction, may both be the first: one takes the end, the other finds it
+    // taken. Taking up the positions again would move them under the first one's hands.
+    const std::scoped_lock hold(lock_);
+    if (generation_.load(std::memory_order_relaxed) == shm::fork_generation) {  // under the lock
+        return;
+    }
+    const std::uint64_t owner = mine_.owner.load(std::memory_order_acquire);  // A1
+    if (owner != shm::this_process().nonce) {
         if (owner != EndLayout::kNobody) {
             refuse_owner(owner);
         }
@@ -106,7 +123,7 @@ void ConnectionCore::take() {
         return;
     }
     resume();
-    generation_ = shm::fork_generation;
+    generation_.store(shm::fork_generation, std::memory_order_release);  // R3
 }
 
 void ConnectionCore::become_owner() {
@@ -128,10 +145,11 @@ void ConnectionCore::become_owner() {
     }
     store_identity(mine_, self);
     resume();
-    generation_ = shm::fork_generation;
+    generation_.store(shm::fork_generation, std::memory_order_release);  // R3
 }
 
 void ConnectionCore::refuse_owner(std::uint64_t owner) const {
+    // relaxed: for people
     if (owner == EndLayout::kHandedOver) {
         throw NotPermitted(pipe_->object() + ": this end was passed to process " +
                            std::to_string(mine_.pid.load(std::memory_order_relaxed)) +
@@ -156,7 +174,9 @@ void ConnectionCore::throw_damaged() const {
 }
 
 void ConnectionCore::check_sendable_slowly() {
-    if (is_closed() || send_->closed.load(std::memory_order_acquire) != 0 || close_dead_peer()) {
+    if (is_closed() ||
+        send_->closed.load(std::memory_order_acquire) != 0 ||  // closed: see the ring
+        close_dead_peer(Ask::sparingly)) {
         throw_closed();
     }
 }
@@ -170,64 +190,77 @@ void ConnectionCore::close_gates(shm::GateLayout* sending, shm::GateLayout* rece
     }
 }
 
-bool ConnectionCore::close_dead_peer() noexcept {
-    const std::uint64_t owner = peer_.owner.load(std::memory_order_acquire);  // A1
-    bool dead = false;
-    if (owner == EndLayout::kNobody) {
-        dead = !somebody_holds_peer() &&
-               peer_.owner.load(std::memory_order_acquire) == EndLayout::kNobody;
-    } else {
-        shm::Failure ignored;
-        shm::Registry* registry = shm::Registry::instance(ignored);
-        if (registry == nullptr) {
-            return false;
-        }
-        const bool known = peer_bell_.word != nullptr && !registry->has_ended(peer_reference_);
-        if (known) {
-            peer_bell_ = registry->watch(peer_reference_);
-            return false;
-        }
-        if (peer_unheard_ != 0) {
-            --peer_unheard_;
-            return false;
-        }
-        const shm::ProcessIdentity identity = identity_of(peer_);
-        // Handed over, and not adopted yet: the pid tells, once the parent has noted it.
-        dead = owner == EndLayout::kHandedOver
-                   ? identity.pid != 0 && shm::process_liveness(identity) == shm::Liveness::dead &&
-                         peer_.owner.load(std::memory_order_acquire) == owner
-                   : registry->liveness(identity) == shm::Liveness::dead;
-        if (!dead && owner != EndLayout::kHandedOver) {
-            peer_bell_ = shm::FutexWatch{};
-            if (registry->find_bell(owner, peer_reference_)) {
-                peer_bell_ = registry->watch(peer_reference_);
-            } else {
-                // Alive, but all its threads that had a bell have ended: asking the kernel at every operation
-                // would be dear.
-                peer_unheard_ = kUnheardOperations;
-            }
-        }
+void ConnectionCore::set_peer_bell(const shm::FutexWatch& bell) noexcept {
+    // published by the next store
+    peer_bell_.expected.store(bell.expected, std::memory_order_relaxed);
+    peer_bell_.word.store(bell.word, std::memory_order_release);  // R2
+}
+
+bool ConnectionCore::ask_after_peer(std::uint64_t owner, Ask ask) noexcept {
+    shm::Failure ignored;
+    shm::Registry* registry = shm::Registry::instance(ignored);
+    if (registry == nullptr) {
+        return false;
     }
+    if (owner == EndLayout::kHandedOver) {
+        // Not adopted yet: the pid tells, once the parent has noted it.
+        const shm::ProcessIdentity child = identity_of(peer_);
+        return child.pid != 0 && shm::process_liveness(child) == shm::Liveness::dead &&
+               peer_.owner.load(std::memory_order_acquire) == owner;  // A1
+    }
+    if (peer_bell_.word.load(std::memory_order_relaxed) != nullptr &&  // under the lock
+        !registry->has_ended(peer_reference_)) {
+        set_peer_bell(registry->watch(peer_reference_));
+        return false;
+    }
+    if (ask == Ask::sparingly && peer_unheard_ != 0) {
+        --peer_unheard_;
+        return false;
+    }
+    if (registry->liveness(identity_of(peer_)) == shm::Liveness::dead) {
+        return true;
+    }
+    if (registry->find_bell(owner, peer_reference_)) {
+        set_peer_bell(registry->watch(peer_reference_));
+    } else {
+        // Alive, but all its threads that had a bell have ended.
+        set_peer_bell({});
+        peer_unheard_ = kUnheardOperations;
+    }
+    return false;
+}
+
+bool ConnectionCore::close_dead_peer(Ask ask) noexcept {
+    const std::scoped_lock hold(lock_);
+    const std::uint64_t owner = peer_.owner.load(std::memory_order_acquire);  // A1
+    const bool dead = owner == EndLayout::kNobody
+                          ? is_last_copy(other(side_)) &&
+                                peer_.owner.load(std::memory_order_acquire) == EndLayout::kNobody
+                          : ask_after_peer(owner, ask);
     if (dead) {
-        // What the dead sends to us ends, and what we send to it: its sending gate is our receiving one.
+        // What the dead sends to us ends, and what we send to it: its sending gate is our receiving
+        // one.
         close_gates(receive_, send_);
     }
     return dead;
 }
 
 shm::FutexWatch ConnectionCore::stuck() noexcept {
-    if (close_dead_peer()) {
+    if (close_dead_peer(Ask::now)) {
         return {};
     }
-    return peer_bell_;
+    const std::scoped_lock hold(lock_);  // the two words belong together here
+    return {peer_bell_.word.load(std::memory_order_relaxed),
+            peer_bell_.expected.load(std::memory_order_relaxed)};
 }
 
 bool ConnectionCore::is_closed() const noexcept {
-    return dropped_generation_ == shm::fork_generation;
+    // relaxed: who closes an end that another thread uses has to agree with it by other means
+    return dropped_generation_.load(std::memory_order_relaxed) == shm::fork_generation;
 }
 
 void ConnectionCore::drop_copy() noexcept {
-    dropped_generation_ = shm::fork_generation;
+    dropped_generation_.store(shm::fork_generation, std::memory_order_relaxed);  // as above
     let_go();
 }
 
@@ -236,21 +269,16 @@ void ConnectionCore::close() noexcept {
         return;
     }
     const std::uint64_t owner = mine_.owner.load(std::memory_order_acquire);  // A1
-    generation_ = 0;
+    // Not by the owner's nonce: a process may have opened a named pipe twice, and then only the one
+    // through which it took the end closes it. relaxed: our own, or who closes has agreed
+    const bool taken_here = generation_.load(std::memory_order_relaxed) == shm::fork_generation;
+    generation_.store(0, std::memory_order_relaxed);  // the next operation asks again
     drop_copy();
-    if (owner == shm::this_process().nonce) {
+    if (taken_here) {
         close_gates(send_, receive_);
-        return;
-    }
-    if (owner == EndLayout::kNobody) {
-        // The last copy of an end that nobody ever used. Asked through the descriptor of the mapping.
-        struct flock request {};
-        request.l_type = F_WRLCK;
-        request.l_whence = SEEK_SET;
-        request.l_start = hold_byte(side_);
-        request.l_len = 1;
-        if (fcntl(pipe_->segment().mapping().descriptor(), F_OFD_GETLK, &request) == 0 &&
-            request.l_type == F_UNLCK &&
+    } else if (owner == EndLayout::kNobody) {
+        // The last copy of an end that nobody ever used.
+        if (is_last_copy(side_) &&
             mine_.owner.load(std::memory_order_acquire) == EndLayout::kNobody) {
             close_gates(send_, receive_);
         }
@@ -272,7 +300,7 @@ void ConnectionCore::prepare_hand_over() {
                                              std::memory_order_acquire)) {  // R1
         refuse_owner(owner);
     }
-    generation_ = 0;
+    generation_.store(0, std::memory_order_relaxed);  // the next operation asks again
 }
 
 void ConnectionCore::cancel_hand_over() noexcept {
@@ -290,6 +318,7 @@ void ConnectionCore::finish_hand_over(pid_t child) noexcept {
 }
 
 void ConnectionCore::adopt() {
+    const std::scoped_lock hold(lock_);
     if (mine_.owner.load(std::memory_order_acquire) == EndLayout::kHandedOver) {  // A1
         become_owner();
     }
@@ -297,8 +326,8 @@ void ConnectionCore::adopt() {
 
 std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool create_if_missing,
                                                bool open_if_there, const shm::SegmentSpec& spec,
-                                               const shm::MemoryOptions& memory, unsigned permissions,
-                                               std::string object,
+                                               const shm::MemoryOptions& memory,
+                                               unsigned permissions, std::string object,
                                                void (*initialise)(shm::Segment&)) {
     shm::Failure failure;
     for (;;) {
@@ -314,13 +343,11 @@ std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool creat
             }
             failure = {};
         }
-        if (auto segment =
-                shm::Segment::create(name, spec, memory, permissions, failure,
-                                     [&](shm::Segment& made) { initialise(made); })) {
+        if (auto segment = shm::Segment::create(name, spec, memory, permissions, failure,
+                                                [&](shm::Segment& made) { initialise(made); })) {
             return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
         }
-        const bool taken =
-            failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
+        const bool taken = failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
         if (!open_if_there || !taken) {
             throw_failure(object, failure);
         }

@@ -31,7 +31,8 @@ std::size_t body_bytes(const shm::MpmcRing::Shape& shape, std::uint32_t members)
 
 }  // namespace
 
-std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how, const QueueShape& wanted,
+std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
+                                           const QueueShape& wanted,
                                            const shm::MemoryOptions& memory, unsigned permissions) {
     const std::string object = object_name(name);
     if (wanted.capacity == 0 || wanted.capacity > kCapacityMax) {
@@ -48,8 +49,8 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how, cons
     spec.type_text = wanted.type_text;
     spec.capacity = shape.capacity;
     spec.element_bytes = shape.slot_bytes;
-    spec.options = static_cast<std::uint32_t>(wanted.wait) |
-                   (shape.values_have_extents ? kExtentsOption : 0U);
+    spec.options =
+        static_cast<std::uint32_t>(wanted.wait) | (shape.values_have_extents ? kExtentsOption : 0U);
     spec.body_bytes = body_bytes(shape, spec.member_capacity);
 
     shm::Failure failure;
@@ -65,12 +66,14 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how, cons
                 const bool extents = (segment->options() & kExtentsOption) != 0;
                 if (!shm::MpmcRing::fits(shape, segment->body_bytes()) ||
                     body_bytes(shape, segment->members().capacity()) > segment->body_bytes() ||
-                    // Plain values have one size; of packed ones the maker chose how much lies in the slot.
+                    // Plain values have one size; of packed ones the maker chose how much lies in
+                    // the slot.
                     (wanted.values_have_extents ? shape.slot_bytes < sizeof(shm::ValueSlotLayout)
                                                 : shape.slot_bytes != wanted.slot_bytes) ||
                     extents != wanted.values_have_extents ||
                     (segment->options() & kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-                    throw BadSegment(object + ": has a damaged header: its ring does not fit into it");
+                    throw BadSegment(object +
+                                     ": has a damaged header: its ring does not fit into it");
                 }
                 const auto wait = static_cast<Wait>(segment->options() & kWaitMask);
                 return std::make_shared<QueueCore>(std::move(segment), shape, wait, object);
@@ -88,8 +91,7 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how, cons
         if (segment) {
             return std::make_shared<QueueCore>(std::move(segment), shape, wanted.wait, object);
         }
-        const bool taken =
-            failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
+        const bool taken = failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
         if (how != Open::open_or_create || !taken) {
             throw_failure(object, failure);
         }
@@ -124,9 +126,33 @@ void QueueCore::refuse_or_join(shm::RingResult result) {
     }
 }
 
+bool QueueCore::look_and_claim(shm::ClaimedSlot& claimed) {
+    static_cast<void>(ring_.stuck_putting());
+    for (;;) {
+        const shm::RingResult result = ring_.claim(claimed);
+        if (result == shm::RingResult::done || result == shm::RingResult::full) {
+            return result == shm::RingResult::done;
+        }
+        refuse_or_join(result);
+    }
+}
+
+bool QueueCore::look_and_claim_read(shm::ClaimedSlot& claimed) {
+    static_cast<void>(ring_.stuck_getting());
+    for (;;) {
+        const shm::RingResult result = ring_.claim_read(claimed);
+        if (result == shm::RingResult::done || result == shm::RingResult::empty ||
+            result == shm::RingResult::pending) {
+            return result == shm::RingResult::done;
+        }
+        refuse_or_join(result);
+    }
+}
+
 bool QueueCore::holds(const shm::ClaimedSlot& claimed) const noexcept {
     const auto& slot = *reinterpret_cast<const shm::SlotLayout*>(claimed.slot);
-    return slot.control.load(std::memory_order_acquire) == claimed.control.word;
+    // relaxed: only compared; a rescue that comes at this very moment is not seen by any order
+    return slot.control.load(std::memory_order_relaxed) == claimed.control.word;
 }
 
 bool HeldClaim::is_held(const QueueCore& core) const noexcept {
@@ -135,10 +161,12 @@ bool HeldClaim::is_held(const QueueCore& core) const noexcept {
 
 void HeldClaim::require(const QueueCore& core) const {
     if (generation_ != shm::fork_generation) {
-        throw NotPermitted(core.object() + ": the claim is that of the process that made it, not its child's");
+        throw NotPermitted(core.object() +
+                           ": the claim is that of the process that made it, not its child's");
     }
     if (!core.holds(claimed_)) {
-        throw Error(core.object() + ": the thread that made the claim has ended, and the claim with it");
+        throw Error(core.object() +
+                    ": the thread that made the claim has ended, and the claim with it");
     }
 }
 
@@ -153,9 +181,7 @@ bool QueueCore::claim(shm::ClaimedSlot& claimed, Deadline deadline) {
             ring_.layout().room, wait_, put_spin_, deadline, attempt, [] {},
             [&] { return ring_.stuck_putting(); });
         if (waited == shm::Waited::timed_out) {
-            // A short wait ends before wait_until() has looked for the dead.
-            static_cast<void>(ring_.stuck_putting());
-            return ring_.claim(claimed) == shm::RingResult::done;
+            return settle_claim(result, claimed);
         }
         if (result == shm::RingResult::done) {
             return true;
@@ -175,14 +201,47 @@ bool QueueCore::claim_read(shm::ClaimedSlot& claimed, Deadline deadline) {
             ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
             [&] { return ring_.stuck_getting(); });
         if (waited == shm::Waited::timed_out) {
-            // As above. The whole table is looked through for a dead reader: not at every failure.
-            if (result == shm::RingResult::pending || is_time_to_look()) {
-                static_cast<void>(ring_.stuck_getting());
-                return ring_.claim_read(claimed) == shm::RingResult::done;
-            }
-            return false;
+            return settle_claim_read(result, claimed);
         }
         if (result == shm::RingResult::done) {
+            return true;
+        }
+        refuse_or_join(result);
+    }
+}
+
+bool QueueCore::look_and_take(CopySlot copy, void* context) {
+    const auto copy_slot = [copy, context](const std::byte* slot) { copy(context, slot); };
+    static_cast<void>(ring_.stuck_getting());
+    for (;;) {
+        const shm::RingResult result = take(copy_slot);
+        if (result == shm::RingResult::done || result == shm::RingResult::empty ||
+            result == shm::RingResult::pending) {
+            return result == shm::RingResult::done;
+        }
+        refuse_or_join(result);
+    }
+}
+
+bool QueueCore::take(CopySlot copy, void* context, Deadline deadline) {
+    const auto copy_slot = [copy, context](const std::byte* slot) { copy(context, slot); };
+    shm::RingResult result{};
+    const auto attempt = [&] {
+        result = take(copy_slot);
+        return result != shm::RingResult::empty && result != shm::RingResult::pending;
+    };
+    const bool slipped = wait_ != Wait::park && !deadline.is_passed() && slip_.pause();
+    for (;;) {
+        const shm::Waited waited = shm::wait_until(
+            ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
+            [&] { return ring_.stuck_getting(); });
+        if (waited == shm::Waited::timed_out) {
+            return settle_take(result, copy, context);
+        }
+        if (result == shm::RingResult::done) {
+            if (slipped) {
+                slip_.judge(ring_.more());
+            }
             return true;
         }
         refuse_or_join(result);
@@ -212,7 +271,8 @@ std::span<const std::byte> QueueCore::read_value(const shm::ClaimedSlot& claimed
     if (bytes <= inline_bytes_) [[likely]] {
         return {slot.inline_bytes, bytes};
     }
-    if (bytes > slot.extent_bytes.load(std::memory_order_acquire)) {
+    // relaxed: ours, since the slot was claimed
+    if (bytes > slot.extent_bytes.load(std::memory_order_relaxed)) {
         throw BadSegment(object_ + ": a message's length is damaged");
     }
     const std::span<std::byte> buffer = room(context, bytes);
@@ -223,53 +283,44 @@ std::span<const std::byte> QueueCore::read_value(const shm::ClaimedSlot& claimed
     return buffer;
 }
 
-namespace {
-
-constexpr std::uint64_t task_word(std::uint32_t tag, std::uint32_t count) noexcept {
-    return (static_cast<std::uint64_t>(tag) << 32U) | count;
-}
-// A word of a former tenant counts as 0.
-constexpr std::uint32_t count_of(std::uint64_t word, std::uint32_t tag) noexcept {
-    return static_cast<std::uint32_t>(word >> 32U) == tag ? static_cast<std::uint32_t>(word) : 0;
-}
-
-}  // namespace
-
-void QueueCore::open_task() noexcept {
+void QueueCore::reopen_task() noexcept {
+    // Another getter won the message: it counts it. Our own count was too high for a moment, which
+    // join() may have seen.
     const shm::MemberId me = ring_.members().id();
-    if (me == shm::kNobody) {
-        return;
-    }
     const std::uint32_t tag = ring_.members().tenant_tag(me);
     std::atomic<std::uint64_t>& got = cell(me).got;
-    const std::uint64_t seen = got.load(std::memory_order_relaxed);  // I2: only this thread writes it
-    got.store(task_word(tag, count_of(seen, tag) + 1), std::memory_order_release);  // before the commit store
+    const std::uint64_t seen =
+        got.load(std::memory_order_relaxed);  // I2: only this thread writes it
+    // seq_cst exchange: before the look at join()'s sleepers (waiting.hpp: S3, S4).
+    got.exchange(task_word(tag, task_count(seen, tag) - 1), std::memory_order_seq_cst);
+    ring_.layout().tasks.notify_all();
 }
 
 std::int64_t QueueCore::open_tasks_of(shm::MemberId id) const noexcept {
-    // `done` first: it never overtakes `got`, so that the difference is never negative.
+    // `done` first: it never overtakes `got`, so that the difference is never negative. seq_cst:
+    // after the look at the slots, in one order with the commit stores.
     const std::uint64_t done = cell(id).done.load(std::memory_order_seq_cst);
-    const std::uint64_t got = cell(id).got.load(std::memory_order_seq_cst);
+    const std::uint64_t got = cell(id).got.load(std::memory_order_seq_cst);  // as above
     const shm::Members& members = segment_->members();
     const std::uint32_t tag = members.tenant_tag(id);
     if (got == 0 || tag == 0 || static_cast<std::uint32_t>(got >> 32U) != tag ||
         members.has_ended(id)) {
         return 0;
     }
-    return static_cast<std::int32_t>(count_of(got, tag) - count_of(done, tag));
+    return static_cast<std::int32_t>(task_count(got, tag) - task_count(done, tag));
 }
 
 bool QueueCore::report_done(shm::MemberId id) noexcept {
     std::atomic<std::uint64_t>& done = cell(id).done;
-    std::uint64_t seen = done.load(std::memory_order_acquire);
+    std::uint64_t seen = done.load(std::memory_order_acquire);  // so that `got` is read after it
     for (;;) {
         const std::uint32_t tag = ring_.members().tenant_tag(id);
-        const std::uint64_t got = cell(id).got.load(std::memory_order_acquire);
-        if (tag == 0 || count_of(got, tag) == count_of(seen, tag)) {
+        const std::uint64_t got = cell(id).got.load(std::memory_order_acquire);  // as above
+        if (tag == 0 || task_count(got, tag) == task_count(seen, tag)) {
             return false;
         }
         // seq_cst: before the look at join()'s sleepers (waiting.hpp: S3, S4).
-        if (done.compare_exchange_weak(seen, task_word(tag, count_of(seen, tag) + 1),
+        if (done.compare_exchange_weak(seen, task_word(tag, task_count(seen, tag) + 1),
                                        std::memory_order_seq_cst, std::memory_order_acquire)) {
             return true;
         }
@@ -294,8 +345,8 @@ void QueueCore::task_done() {
 }
 
 std::int64_t QueueCore::open_tasks() const noexcept {
-    // Slots first, then cells: a message that moves from one to the other meanwhile is seen in its cell, which
-    // is raised before the slot is released.
+    // Slots first, then cells: a message that moves from one to the other meanwhile is seen in its
+    // cell, which is raised before the slot is released.
     std::int64_t open = static_cast<std::int64_t>(ring_.unfinished());
     for (std::uint32_t id = 1; id <= segment_->members().capacity(); ++id) {
         open += open_tasks_of(static_cast<shm::MemberId>(id));

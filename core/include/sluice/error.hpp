@@ -1,5 +1,6 @@
-// The exceptions of Sluice. Outcomes (empty, full, timed out) are never exceptions; what the environment
-// refuses is std::system_error; what the API itself forbids or finds broken is one of these.
+// The exceptions of Sluice. Outcomes (empty, full, timed out) are never exceptions; what the
+// environment refuses is std::system_error; what the API itself forbids or finds broken is one of
+// these.
 #pragma once
 
 #include <stdexcept>

@@ -6,10 +6,10 @@
 //     child.close();                     // our copy; the end is the child's now
 //     std::string text = parent.recv();
 //
-// An end belongs to the process it was passed to (Process hands over the ends among its arguments), else to the
-// first that uses it. One thread a direction. Plain values travel in numbered slots (shm/spsc_ring.hpp), packed
-// ones as records (shm/byte_ring.hpp). Commit stores: of a send the slot's number or the write position, of a
-// recv the read position.
+// An end belongs to the process it was passed to (Process hands over the ends among its arguments),
+// else to the first that uses it. One thread a direction. Plain values travel in numbered slots
+// (shm/spsc_ring.hpp), packed ones as records (shm/byte_ring.hpp). Commit stores: of a send the
+// slot's number or the write position, of a recv the read position.
 #pragma once
 
 #include <bit>
@@ -34,9 +34,9 @@
 
 namespace sluice {
 
-/// How a pipe is made. Units: capacity in messages of each direction, rounded up to a power of two; for packed
-/// values the ring has 256 bytes a message, at least 64 KiB, and longer messages are no error. One-way
-/// (duplex = false): the first end receives, the second sends.
+/// How a pipe is made. Units: capacity in messages of each direction, rounded up to a power of two;
+/// for packed values the ring has 256 bytes a message, at least 64 KiB, and longer messages are no
+/// error. One-way (duplex = false): the first end receives, the second sends.
 struct PipeOptions {
     bool duplex{true};
     std::size_t capacity{1024};
@@ -46,6 +46,16 @@ struct PipeOptions {
 };
 
 namespace detail {
+
+inline constexpr std::uint64_t kPipeCapacityMax = 1ULL << 26U;
+
+inline void require_capacity(std::size_t capacity, const std::string& object) {
+    if (capacity == 0 || capacity > kPipeCapacityMax) {
+        throw std::invalid_argument(object + ": a capacity is 1 to " +
+                                    std::to_string(kPipeCapacityMax) + " messages, not " +
+                                    std::to_string(capacity));
+    }
+}
 
 /// Both directions of a pipe of plain values, seen from one end.
 template <class T>
@@ -102,18 +112,21 @@ class SlotChannel final : public ConnectionCore {
 
     /// Several at once: one look at the sleepers for all.
     std::size_t send_many(std::span<const T> values, Deadline deadline) {
-        if (values.empty() || !send(values[0], deadline)) {
+        shm::GateLayout& room = own_sender();
+        check_sendable();
+        if (values.empty() ||
+            (sending_.try_begin_write() == nullptr && wait_room(room, deadline) == nullptr)) {
             return 0;
         }
-        std::size_t count = 1;
-        for (; count < values.size(); ++count) {
-            std::byte* payload = sending_.try_begin_write();
-            if (payload == nullptr) {
-                break;
-            }
-            store_plain(payload, values[count]);
-            sending_.publish();
+        // The first is published last: until then the reader polls the first slot's line only, and
+        // does not take the others from under our hands.
+        const std::size_t count = sending_.room_for(values.size());
+        for (std::size_t index = count; index-- > 1;) {
+            store_plain(sending_.payload_ahead(index), values[index]);
+            sending_.number_ahead(index);
         }
+        store_plain(sending_.payload_ahead(0), values[0]);
+        sending_.publish_all(count);
         sending_.notify_reader();
         return count;
     }
@@ -177,15 +190,15 @@ class SlotChannel final : public ConnectionCore {
                static_cast<std::size_t>(direction) * ring_bytes(segment.capacity());
     }
     static shm::GateLayout* gate(const PipeSegment& pipe, int direction) noexcept {
-        return direction < 0 ? nullptr
-                             : &reinterpret_cast<shm::SpscRingLayout*>(
-                                    ring_memory(pipe.segment(), direction))
-                                    ->gate;
+        return direction < 0
+                   ? nullptr
+                   : &reinterpret_cast<shm::SpscRingLayout*>(ring_memory(pipe.segment(), direction))
+                          ->gate;
     }
     static Ring ring(const PipeSegment& pipe, int direction) noexcept {
-        return direction < 0 ? Ring{}
-                             : Ring(ring_memory(pipe.segment(), direction),
-                                    pipe.segment().capacity());
+        return direction < 0
+                   ? Ring{}
+                   : Ring(ring_memory(pipe.segment(), direction), pipe.segment().capacity());
     }
 
     std::byte* wait_room(shm::GateLayout& room, Deadline deadline) {
@@ -195,7 +208,8 @@ class SlotChannel final : public ConnectionCore {
         std::byte* payload = nullptr;
         static_cast<void>(wait(room.room, send_spin(), deadline, [&] {
             payload = sending_.try_begin_write();
-            return payload != nullptr || room.closed.load(std::memory_order_acquire) != 0;
+            return payload != nullptr ||
+                   room.closed.load(std::memory_order_acquire) != 0;  // closed: see the ring
         }));
         // Room that appears because the reader is gone is no room.
         check_sendable();
@@ -208,11 +222,15 @@ class SlotChannel final : public ConnectionCore {
             ended = sender_ended();  // before the look at the ring
             payload = receiving_.try_begin_read();
         } else {
+            const bool slipped = slip();
             static_cast<void>(wait(items.items, receive_spin(), deadline, [&] {
                 ended = items.sender_closed();  // before the look at the ring
                 payload = receiving_.try_begin_read();
                 return payload != nullptr || ended;
             }));
+            if (slipped) {
+                judge_slip(payload != nullptr && receiving_.more());
+            }
         }
         if (payload == nullptr && ended) {
             throw_closed();
@@ -228,12 +246,7 @@ template <class T>
 typename SlotChannel<T>::Ends SlotChannel<T>::make(std::string_view name, bool create_if_missing,
                                                    bool open_if_there, const PipeOptions& options,
                                                    std::string object) {
-    constexpr std::uint64_t kCapacityMax = 1ULL << 26U;
-    if (options.capacity == 0 || options.capacity > kCapacityMax) {
-        throw std::invalid_argument(object + ": a capacity is 1 to " +
-                                    std::to_string(kCapacityMax) + " messages, not " +
-                                    std::to_string(options.capacity));
-    }
+    require_capacity(options.capacity, object);
     shm::SegmentSpec spec;
     spec.kind = shm::SegmentKind::pipe;
     spec.layout_signature = shm::fnv1a(sizeof(EndLayout), Ring::layout_signature());
@@ -245,15 +258,14 @@ typename SlotChannel<T>::Ends SlotChannel<T>::make(std::string_view name, bool c
                    (options.duplex ? 0U : PipeSegment::kSimplexOption);
     spec.member_capacity = 1;  // ends have owners; nobody claims
     spec.body_bytes = sizeof(PipeLayout) + 2 * ring_bytes(spec.capacity);
-    auto pipe = make_pipe_segment(
-        name, create_if_missing, open_if_there, spec, options.memory, options.permissions, object,
-        [](shm::Segment& made) {
-            new (made.body()) PipeLayout{};
-            Ring::initialise(ring_memory(made, 0), made.capacity());
-            Ring::initialise(ring_memory(made, 1), made.capacity());
-        });
+    auto pipe = make_pipe_segment(name, create_if_missing, open_if_there, spec, options.memory,
+                                  options.permissions, object, [](shm::Segment& made) {
+                                      new (made.body()) PipeLayout{};
+                                      Ring::initialise(ring_memory(made, 0), made.capacity());
+                                      Ring::initialise(ring_memory(made, 1), made.capacity());
+                                  });
     const shm::Segment& segment = pipe->segment();
-    if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kCapacityMax ||
+    if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kPipeCapacityMax ||
         sizeof(PipeLayout) + 2 * ring_bytes(segment.capacity()) > segment.body_bytes() ||
         (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
         throw BadSegment(object + ": has a damaged header: its rings do not fit into it");
@@ -336,12 +348,13 @@ struct ChannelOf<T, false> {
 
 /// One end of a Pipe<T>.
 ///
-/// Callers: the process that owns the end, one thread a direction. Another process gets NotPermitted, which
-/// names the owner's pid.
-/// Errors: Closed when the other end was closed or its process died (recv drains first); NotPermitted for the
-/// wrong direction of a one-way pipe; BadSegment when a message's bytes are damaged (the message is taken).
-/// Crash: a sender killed before its commit store never sent; a receiver killed before its own leaves the
-/// message, which nobody reads any more: its end is closed.
+/// Callers: the process that owns the end, one thread a direction. Another process gets
+/// NotPermitted, which names the owner's pid.
+/// Errors: Closed when the other end was closed or its process died (recv drains first);
+/// NotPermitted for the wrong direction of a one-way pipe; BadSegment when a message's bytes are
+/// damaged (the message is taken).
+/// Crash: a sender killed before its commit store never sent; a receiver killed before its own
+/// leaves the message, which nobody reads any more: its end is closed.
 /// Cost: no system call unless the other side sleeps.
 template <class T>
 class Connection {
@@ -384,23 +397,35 @@ class Connection {
         return channel_->recv(detail::Deadline::at(time));
     }
 
-    /// Sends the first of the values, at least one, as many as fit; returns how many. Blocks: until there is
-    /// room for one.
+    /// Sends the first of the values, at least one, as many as fit; returns how many. Blocks: until
+    /// there is room for one.
     std::size_t send_many(std::span<const T> values) const {
         return channel_->send_many(values, detail::Deadline::never());
     }
     [[nodiscard]] std::size_t try_send_many(std::span<const T> values) const {
         return channel_->send_many(values, detail::Deadline::passed());
     }
-    /// Receives into the span, at least one, as many as are there; returns how many. Blocks: until there is one.
+    template <class Rep, class Period>
+    [[nodiscard]] std::size_t try_send_many_for(std::span<const T> values,
+                                                std::chrono::duration<Rep, Period> timeout) const {
+        return channel_->send_many(values, detail::Deadline::after(timeout));
+    }
+    /// Receives into the span, at least one, as many as are there; returns how many. Blocks: until
+    /// there is one.
     std::size_t recv_many(std::span<T> values) const {
         return channel_->recv_many(values, detail::Deadline::never());
     }
     [[nodiscard]] std::size_t try_recv_many(std::span<T> values) const {
         return channel_->recv_many(values, detail::Deadline::passed());
     }
+    template <class Rep, class Period>
+    [[nodiscard]] std::size_t try_recv_many_for(std::span<T> values,
+                                                std::chrono::duration<Rep, Period> timeout) const {
+        return channel_->recv_many(values, detail::Deadline::after(timeout));
+    }
 
-    /// Whether recv() would not block: a message is there, or the other end has ended (then recv throws).
+    /// Whether recv() would not block: a message is there, or the other end has ended (then recv
+    /// throws).
     bool poll() const { return channel_->poll(detail::Deadline::passed()); }
     /// Blocks: until then, or the time-out.
     template <class Rep, class Period>
@@ -434,11 +459,13 @@ class Connection {
 /// Two connected ends: `auto [parent, child] = sluice::Pipe<T>();`
 template <class T>
 struct Pipe {
-    /// Makes an anonymous duplex pipe for 1024 messages each way. Errors: std::system_error: no memory.
+    /// Makes an anonymous duplex pipe for 1024 messages each way. Errors: std::system_error: no
+    /// memory.
     Pipe() : Pipe(PipeOptions{}) {}
     explicit Pipe(PipeOptions options) : Pipe(make({}, true, false, options)) {}
 
-    /// Named pipes: the two sides use `first` and `second` as they have agreed.
+    /// Named pipes: the two sides use `first` and `second` as they have agreed. The name holds both
+    /// ends: an end that nobody has used yet does not close.
     static Pipe create(std::string_view name, PipeOptions options = {}) {
         return make(named(name), true, false, options);
     }
@@ -468,10 +495,12 @@ struct Pipe {
         if constexpr (Plain<T>) {
             auto ends = detail::SlotChannel<T>::make(name, create_if_missing, open_if_there,
                                                      options, object(name));
-            return Pipe(Connection<T>(std::move(ends.first)), Connection<T>(std::move(ends.second)));
+            return Pipe(Connection<T>(std::move(ends.first)),
+                        Connection<T>(std::move(ends.second)));
         } else {
             constexpr std::size_t kMessageBytes = 256;
             constexpr std::size_t kRingBytesMin = 64U << 10U;
+            detail::require_capacity(options.capacity, object(name));
             detail::ByteChannelShape shape;
             shape.ring_bytes = options.capacity * kMessageBytes < kRingBytesMin
                                    ? kRingBytesMin
@@ -494,9 +523,7 @@ struct Pipe {
 template <class T>
 struct detail::HandOver<Connection<T>> {
     static void prepare(Connection<T>& connection) { connection.core().prepare_hand_over(); }
-    static void cancel(Connection<T>& connection) noexcept {
-        connection.core().cancel_hand_over();
-    }
+    static void cancel(Connection<T>& connection) noexcept { connection.core().cancel_hand_over(); }
     static void finish(Connection<T>& connection, pid_t child) noexcept {
         connection.core().finish_hand_over(child);
     }

@@ -5,10 +5,10 @@
 //     p.start();
 //     int answer = q.get();
 //
-// A handle is shallow-const and cheap to copy; copies lead to the same queue, also in children made by fork.
-// Commit store of a put: the slot's exchange to FULL; of a get: the exchange to EMPTY (shm/mpmc_ring.hpp).
-// Plain values are copied straight into the slot; packable ones are packed, and travel beside the slot where
-// they do not fit it.
+// A handle is shallow-const and cheap to copy; copies lead to the same queue, also in children made
+// by fork. Commit store of a put: the slot's exchange to FULL; of a get: the exchange to EMPTY
+// (shm/mpmc_ring.hpp). Plain values are copied straight into the slot; packable ones are packed,
+// and travel beside the slot where they do not fit it.
 #pragma once
 
 #include <chrono>
@@ -32,9 +32,9 @@
 
 namespace sluice {
 
-/// How a queue is made. Units: capacity in messages, rounded up to a power of two; slot_bytes: the part of a
-/// packed value that lies in its slot (0: 232), no matter for plain values; permissions: of a named queue's
-/// file.
+/// How a queue is made. Units: capacity in messages, rounded up to a power of two; slot_bytes: the
+/// part of a packed value that lies in its slot (0: 232), no matter for plain values; permissions:
+/// of a named queue's file.
 struct QueueOptions {
     std::size_t capacity{1024};
     Wait wait{};
@@ -58,20 +58,28 @@ struct SlotCodec {
     static constexpr bool kInPlace = kPlain && std::is_trivially_copyable_v<T>;
     static constexpr std::size_t kAlign = plain_align<T> > 8 ? plain_align<T> : 8;
     static constexpr std::size_t kOffset = shm::round_up(sizeof(shm::SlotLayout), kAlign);
+    // Small enough to be copied before it is known whether the message will be ours: see
+    // MpmcRing::take().
+    static constexpr std::size_t kWordBytes = shm::round_up(plain_bytes<T>, sizeof(std::uint64_t));
+    static constexpr bool kTaken = kPlain && kWordBytes <= 512;
 
     static std::uint64_t slot_bytes(std::size_t wanted_inline) noexcept {
         constexpr std::size_t kInlineDefault = 232;  // with its header, four lines
-        const std::size_t needed =
-            kPlain ? kOffset + plain_bytes<T>
-                   : offsetof(shm::ValueSlotLayout, inline_bytes) +
-                         (wanted_inline != 0 ? wanted_inline : kInlineDefault);
+        const std::size_t needed = kPlain
+                                       ? kOffset + plain_bytes<T>
+                                       : offsetof(shm::ValueSlotLayout, inline_bytes) +
+                                             (wanted_inline != 0 ? wanted_inline : kInlineDefault);
         // A slot has its lines to itself: neighbours are claimed by different processes.
         return shm::round_up(needed, shm::kCacheLineBytes);
     }
 
     static void write(QueueCore& core, const shm::ClaimedSlot& claimed, const T& value,
                       [[maybe_unused]] PackBuffer* packed) {
-        if constexpr (kPlain) {
+        if constexpr (kTaken) {
+            alignas(std::uint64_t) std::byte words[kWordBytes]{};
+            store_plain(words, value);
+            shm::store_words<kWordBytes>(claimed.payload(kOffset), words);
+        } else if constexpr (kPlain) {
             store_plain(claimed.payload(kOffset), value);
         } else {
             core.write_value(claimed, packed->bytes());
@@ -123,13 +131,14 @@ inline void shrink(PackBuffer& buffer) {
 
 /// A bounded FIFO between any processes and threads.
 ///
-/// Outcomes: `try_` forms return false or nullopt when the queue is full or empty. Empty means *not yet*; it is
-/// also the answer while the oldest message has been claimed by a producer and is not published yet.
-/// Errors: Closed, from every form; std::system_error when this thread finds no place among the queue's 512
-/// participants; BadSegment when a message's bytes are damaged (the message is taken).
+/// Outcomes: `try_` forms return false or nullopt when the queue is full or empty. Empty means *not
+/// yet*; it is also the answer while the oldest message has been claimed by a producer and is not
+/// published yet.
+/// Errors: Closed, from every form; std::system_error when this thread finds no place among the
+/// queue's 512 participants; BadSegment when a message's bytes are damaged (the message is taken).
 /// Callers: any thread of any process that holds a handle.
-/// Crash: a producer killed before its commit store never put; a consumer killed before its own gives the
-/// message back. A stopped process is waited for, never robbed.
+/// Crash: a producer killed before its commit store never put; a consumer killed before its own
+/// gives the message back. A stopped process is waited for, never robbed.
 /// Cost: no system call unless somebody sleeps.
 template <class T>
 class Queue {
@@ -139,7 +148,8 @@ class Queue {
  public:
     /// Makes an anonymous queue for 1024 messages.
     Queue() : Queue(QueueOptions{}) {}
-    /// Makes an anonymous queue. Errors: std::invalid_argument: capacity 0 or above 2^26; std::system_error: no memory.
+    /// Makes an anonymous queue. Errors: std::invalid_argument: capacity 0 or above 2^26;
+    /// std::system_error: no memory.
     explicit Queue(std::size_t capacity) : Queue(QueueOptions{.capacity = capacity}) {}
     explicit Queue(QueueOptions options)
         : core_(make({}, detail::QueueCore::Open::create, options)) {}
@@ -148,7 +158,8 @@ class Queue {
     static Queue create(std::string_view name, QueueOptions options = {}) {
         return Queue(make(named(name), detail::QueueCore::Open::create, options));
     }
-    /// Opens a named queue. Errors: std::system_error with ENOENT; BadSegment when it is not a queue of T.
+    /// Opens a named queue. Errors: std::system_error with ENOENT; BadSegment when it is not a
+    /// queue of T.
     static Queue open(std::string_view name) {
         return Queue(make(named(name), detail::QueueCore::Open::open, {}));
     }
@@ -160,7 +171,12 @@ class Queue {
     static void unlink(std::string_view name) { detail::QueueCore::unlink(name); }
 
     /// Appends the value. Blocks: until there is room.
-    void put(const T& value) const { put_until(value, detail::Deadline::never()); }
+    void put(const T& value) const {
+        PackedValue packed(value);
+        shm::ClaimedSlot claimed;
+        core_->claim_now(claimed);
+        finish_put(claimed, value, packed);
+    }
     /// Appends the value if there is room. Blocks: never.
     [[nodiscard]] bool try_put(const T& value) const {
         PackedValue packed(value);
@@ -184,14 +200,31 @@ class Queue {
     }
 
     /// Takes the oldest message. Blocks: until there is one.
-    T get() const { return std::move(*get_until(detail::Deadline::never())); }
+    T get() const {
+        if constexpr (Codec::kTaken) {
+            TakenWords taken;
+            if (core_->take(taken) != shm::RingResult::done) {
+                core_->take(&TakenWords::copy, &taken, detail::Deadline::never());
+            }
+            return load_plain<T>(taken.words);
+        } else {
+            return std::move(*get_until(detail::Deadline::never()));
+        }
+    }
     /// Takes the oldest message if there is one. Blocks: never.
     [[nodiscard]] std::optional<T> try_get() const {
-        shm::ClaimedSlot claimed;
-        if (!core_->try_claim_read(claimed)) {
-            return std::nullopt;
+        if constexpr (Codec::kTaken) {
+            TakenWords taken;
+            return core_->try_take(taken, &TakenWords::copy, &taken)
+                       ? std::optional<T>(load_plain<T>(taken.words))
+                       : std::nullopt;
+        } else {
+            shm::ClaimedSlot claimed;
+            if (!core_->try_claim_read(claimed)) {
+                return std::nullopt;
+            }
+            return finish_get(claimed);
         }
-        return finish_get(claimed);
     }
     template <class Rep, class Period>
     [[nodiscard]] std::optional<T> try_get_for(std::chrono::duration<Rep, Period> timeout) const {
@@ -203,8 +236,8 @@ class Queue {
         return get_until(detail::Deadline::at(time));
     }
 
-    /// Appends the first of the values, at least one, as many as fit; returns how many. Repeated single
-    /// operations: others' messages may come between. Blocks: until there is room for one.
+    /// Appends the first of the values, at least one, as many as fit; returns how many. Repeated
+    /// single operations: others' messages may come between. Blocks: until there is room for one.
     std::size_t put_many(std::span<const T> values) const {
         return put_many_until(values, detail::Deadline::never());
     }
@@ -217,8 +250,8 @@ class Queue {
                                                std::chrono::duration<Rep, Period> timeout) const {
         return put_many_until(values, detail::Deadline::after(timeout));
     }
-    /// Takes messages into the span, at least one, as many as are there; returns how many. Blocks: until there
-    /// is one.
+    /// Takes messages into the span, at least one, as many as are there; returns how many. Blocks:
+    /// until there is one.
     std::size_t get_many(std::span<T> values) const {
         return get_many_until(values, detail::Deadline::never());
     }
@@ -232,7 +265,8 @@ class Queue {
         return get_many_until(values, detail::Deadline::after(timeout));
     }
 
-    /// Claims a slot to build a value in. Blocks: until there is room. Requires: T is default-constructible.
+    /// Claims a slot to build a value in. Blocks: until there is room. Requires: T is
+    /// default-constructible.
     Slot<T> claim() const { return std::move(*claim_until(detail::Deadline::never())); }
     [[nodiscard]] std::optional<Slot<T>> try_claim() const {
         return claim_until(detail::Deadline::passed());
@@ -243,8 +277,9 @@ class Queue {
         return claim_until(detail::Deadline::after(timeout));
     }
 
-    /// Takes the oldest message on loan: commit() takes it for good; dropping the lease, or dying, gives it
-    /// back. A held lease pins its slot: at most capacity() - 1 later puts succeed. Blocks: until there is one.
+    /// Takes the oldest message on loan: commit() takes it for good; dropping the lease, or dying,
+    /// gives it back. A held lease pins its slot: at most capacity() - 1 later puts succeed.
+    /// Blocks: until there is one.
     Lease<T> lease() const { return std::move(*lease_until(detail::Deadline::never())); }
     [[nodiscard]] std::optional<Lease<T>> try_lease() const {
         return lease_until(detail::Deadline::passed());
@@ -257,8 +292,8 @@ class Queue {
 
     /// Reports one message that this process got as done. Errors: Error when called too often.
     void task_done() const { core_->task_done(); }
-    /// Waits until every message put so far was got and reported as done. A dead getter's open tasks count as
-    /// done. Blocks: until then.
+    /// Waits until every message put so far was got and reported as done. A dead getter's open
+    /// tasks count as done. Blocks: until then.
     void join() const { static_cast<void>(core_->join(detail::Deadline::never())); }
     [[nodiscard]] bool try_join() const { return core_->join(detail::Deadline::passed()); }
     template <class Rep, class Period>
@@ -272,7 +307,8 @@ class Queue {
     bool full() const { return core_->ring().full(); }
     std::size_t capacity() const { return core_->ring().capacity(); }
 
-    /// Wakes everyone: put throws Closed from now on; get drains, then throws Closed. Cannot be undone.
+    /// Wakes everyone: put throws Closed from now on; get drains, then throws Closed. Cannot be
+    /// undone.
     void close() const { core_->ring().close(); }
     bool closed() const { return core_->ring().closed(); }
 
@@ -303,6 +339,18 @@ class Queue {
     };
 
     static constexpr std::size_t kSlotBytesMax = std::size_t{1} << 30U;
+
+    // A payload copied before it is known whether the message is ours.
+    struct TakenWords {
+        alignas(std::uint64_t) std::byte words[Codec::kTaken ? Codec::kWordBytes : 8];
+
+        void operator()(const std::byte* slot) noexcept {
+            shm::load_words<sizeof words>(words, slot + Codec::kOffset);
+        }
+        static void copy(void* self, const std::byte* slot) noexcept {
+            (*static_cast<TakenWords*>(self))(slot);
+        }
+    };
 
     explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
 
@@ -340,8 +388,8 @@ class Queue {
         core_->ring().publish(claimed);
     }
     T finish_get(const shm::ClaimedSlot& claimed) const {
-        // Whatever reading throws (a damaged message, no memory), the message counts as taken: left in place it
-        // would block the queue for everybody.
+        // Whatever reading throws (a damaged message, no memory), the message counts as taken: left
+        // in place it would block the queue for everybody.
         struct Commit {
             detail::QueueCore& core;
             const shm::ClaimedSlot& claimed;
@@ -360,11 +408,18 @@ class Queue {
         return true;
     }
     std::optional<T> get_until(detail::Deadline deadline) const {
-        shm::ClaimedSlot claimed;
-        if (!core_->claim_read(claimed, deadline)) {
-            return std::nullopt;
+        if constexpr (Codec::kTaken) {
+            TakenWords taken;
+            return core_->take(&TakenWords::copy, &taken, deadline)
+                       ? std::optional<T>(load_plain<T>(taken.words))
+                       : std::nullopt;
+        } else {
+            shm::ClaimedSlot claimed;
+            if (!core_->claim_read(claimed, deadline)) {
+                return std::nullopt;
+            }
+            return finish_get(claimed);
         }
-        return finish_get(claimed);
     }
     std::size_t put_many_until(std::span<const T> values, detail::Deadline deadline) const {
         if (values.empty() || !put_until(values[0], deadline)) {
@@ -424,10 +479,11 @@ class Queue {
     std::shared_ptr<detail::QueueCore> core_;
 };
 
-/// A claimed slot: build the value in it, then publish(). Dropping it gives the slot up: consumers pass it by.
-/// Zero copy for trivially copyable T; other types are built here and stored by publish().
-/// Callers: the claim is that of the thread that made it, and ends with it. In a child made by fork it is the
-/// parent's: there publish() throws NotPermitted and dropping it does nothing.
+/// A claimed slot: build the value in it, then publish(). Dropping it gives the slot up: consumers
+/// pass it by. Zero copy for trivially copyable T; other types are built here and stored by
+/// publish().
+/// Callers: the claim is that of the thread that made it, and ends with it. In a child made by fork
+/// it is the parent's: there publish() throws NotPermitted and dropping it does nothing.
 /// Crash: nothing was put until publish()'s exchange.
 template <class T>
 class Slot {
@@ -503,10 +559,10 @@ class Slot {
     std::optional<std::conditional_t<Codec::kInPlace, Nothing, T>> value_{};
 };
 
-/// A message on loan. commit() takes it; dropping the lease gives it back, and another consumer (or this one)
-/// gets it again, perhaps after younger ones. Zero copy for trivially copyable T.
-/// Callers: the lease is that of the thread that took it, and ends with it. In a child made by fork it is the
-/// parent's: there commit() throws NotPermitted and dropping it does nothing.
+/// A message on loan. commit() takes it; dropping the lease gives it back, and another consumer (or
+/// this one) gets it again, perhaps after younger ones. Zero copy for trivially copyable T.
+/// Callers: the lease is that of the thread that took it, and ends with it. In a child made by fork
+/// it is the parent's: there commit() throws NotPermitted and dropping it does nothing.
 /// Crash: the holder's death gives the message back.
 template <class T>
 class Lease {
@@ -557,7 +613,8 @@ class Lease {
             try {
                 value_.emplace(Codec::read(*core_, claimed_));
             } catch (const BadSegment&) {
-                std::exchange(core_, nullptr)->commit(claimed_);  // it would be damaged for the next, too
+                // it would be damaged for the next, too
+                std::exchange(core_, nullptr)->commit(claimed_);
                 throw;
             } catch (...) {
                 std::exchange(core_, nullptr)->ring().give_back(claimed_);

@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-/// spin_then_park: a while in user space, then asleep (the default). spin: never asleep, for a core of one's
-/// own. park: asleep at once.
+/// spin_then_park: a while in user space, then asleep (the default). spin: never asleep, for a core
+/// of one's own. park: asleep at once.
 using shm::Wait;
 
 namespace detail {

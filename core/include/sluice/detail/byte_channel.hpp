@@ -1,5 +1,6 @@
-// Messages of any length over two byte rings: what ByteConnection and Connection<T> of packed values share.
-// A message longer than a record carries travels in fragments; a sender's death discards a half-sent one.
+// Messages of any length over two byte rings: what ByteConnection and Connection<T> of packed
+// values share. A message longer than a record carries travels in fragments; a sender's death
+// discards a half-sent one.
 #pragma once
 
 #include <cstddef>
@@ -40,13 +41,13 @@ class ByteChannel final : public ConnectionCore {
                 std::shared_ptr<std::byte> backward);
     ~ByteChannel() override;
 
-    /// False when the deadline passed before there was room for the first fragment; once begun, a message is
-    /// finished. Throws Closed.
+    /// False when the deadline passed before there was room for the first fragment; once begun, a
+    /// message is finished. Throws Closed.
     bool send(std::span<const std::byte> message, Deadline deadline);
 
-    /// One message, in place where it is one record, else gathered in `gathered`. Empty optional-like: false
-    /// when the deadline passed before its first fragment came. Throws Closed once drained, BadSegment.
-    /// finish() takes it.
+    /// One message, in place where it is one record, else gathered in `gathered`. Empty
+    /// optional-like: false when the deadline passed before its first fragment came. Throws Closed
+    /// once drained, BadSegment. finish() takes it.
     bool receive(std::span<const std::byte>& message, std::vector<std::byte>& gathered,
                  Deadline deadline);
     /// Commit store of the receive: to be called once after each, before the next.
@@ -54,7 +55,8 @@ class ByteChannel final : public ConnectionCore {
 
     bool poll(Deadline deadline);
 
-    /// Zero copy. Null when the deadline passed. Throws std::invalid_argument above claim_max(), Closed.
+    /// Zero copy. Null when the deadline passed. Throws std::invalid_argument above claim_max(),
+    /// Closed.
     std::byte* claim(std::uint64_t bytes, Deadline deadline);
     void commit(std::uint64_t bytes);
     std::uint64_t claim_max() const noexcept { return sending_.claim_max(); }
@@ -63,7 +65,8 @@ class ByteChannel final : public ConnectionCore {
     void resume() override;
 
  private:
-    // Smaller than the ring may hold, so that the receiver copies one while the sender copies the next.
+    // Smaller than the ring may hold, so that the receiver copies one while the sender copies the
+    // next.
     static constexpr std::uint64_t kFragmentBytes = 128U << 10U;
 
     enum class Taken : std::uint8_t { record, nothing };

@@ -1,18 +1,25 @@
-// The untyped body of a Connection: who owns which end, closing, the death of the other side, waiting.
-// Connection<T> and ByteConnection add the ring and the values.
+// The untyped body of a Connection: who owns which end, closing, the death of the other side,
+// waiting. Connection<T> and ByteConnection add the ring and the values.
 //
-// The body of a pipe's segment: PipeLayout, then the ring first->second, then the ring second->first.
+// The body of a pipe's segment: PipeLayout, then the ring first->second, then the ring
+// second->first.
 //
 // An end belongs to one process. EndLayout::owner goes
 //   nobody -> a process's nonce          the first that uses the end
 //   nobody or mine -> handed_over        Process::start() with the end among its arguments
 //   handed_over -> the child's nonce     the child, before its target runs
-// Ends of dead owners are closed by whoever waits for them, on proof (shm/registry.hpp), never on a time-out.
+// Ends of dead owners are closed by whoever waits for them, on proof (shm/registry.hpp), never on a
+// time-out.
 //
 // Ordering ledger
-//   R1 owner -> A1            : who sees the owner sees the identity of an adopted end (identity_known)
+//   R1 owner, identity_known -> A1 : who sees them sees the identity of an adopted end
+//   R2 peer_bell_.word -> A2       : who follows it finds the value that it had
+//   R3 generation_ -> A3           : the thread of the other direction finds the end taken up
+//   R4 ForkSafeLock: released -> A4 : who takes it sees what was done under it
 //   The rings' own orders are in shm/spsc_ring.hpp and shm/byte_ring.hpp.
 #pragma once
+
+#include <sched.h>
 
 #include <atomic>
 #include <cstddef>
@@ -73,10 +80,35 @@ class PipeSegment {
     std::string object_;
 };
 
+/// A lock between the threads of one process, for rare and short work. A child made by fork while
+/// another thread held it finds it free: the holder is not there.
+class ForkSafeLock {
+ public:
+    void lock() noexcept {
+        const std::uint32_t mine = shm::fork_generation;
+        for (;;) {
+            // checked by the exchange
+            std::uint32_t seen = holder_.load(std::memory_order_relaxed);
+            if (seen != mine &&
+                holder_.compare_exchange_weak(seen, mine, std::memory_order_acquire,  // A4
+                                              std::memory_order_relaxed)) {
+                return;
+            }
+            sched_yield();
+        }
+    }
+    void unlock() noexcept { holder_.store(0, std::memory_order_release); }  // R4
+
+ private:
+    // the fork_generation of the process whose thread holds it; 0: free
+    std::atomic<std::uint32_t> holder_{};
+};
+
 /// One end, as this process sees it. Copies of a Connection share it.
 class ConnectionCore {
  public:
-    /// `send` and `receive`: the gates of the two rings, seen from this end; null where the pipe is one-way.
+    /// `send` and `receive`: the gates of the two rings, seen from this end; null where the pipe is
+    /// one-way.
     ConnectionCore(std::shared_ptr<PipeSegment> pipe, Side side, shm::GateLayout* send,
                    shm::GateLayout* receive);
     ConnectionCore(const ConnectionCore&) = delete;
@@ -85,7 +117,8 @@ class ConnectionCore {
 
     /// Before each operation: this process owns the end, or takes it now. Two loads when it does.
     void own() {
-        if (generation_ != shm::fork_generation) [[unlikely]] {
+        // A3: the thread of the other direction may have taken the end, and its positions.
+        if (generation_.load(std::memory_order_acquire) != shm::fork_generation) [[unlikely]] {
             take();
         }
     }
@@ -105,19 +138,21 @@ class ConnectionCore {
         return *receive_;
     }
 
-    /// Throws Closed when this end, or for a sender the other one, has ended. Call before each send.
+    /// Throws Closed when this end, or for a sender the other one, has ended. Call before each
+    /// send.
     void check_sendable() {
-        if (send_->closed.load(std::memory_order_acquire) != 0 || peer_may_be_dead()) [[unlikely]] {
+        if (send_->closed.load(std::memory_order_acquire) != 0 ||  // closed: see the ring
+            peer_may_be_dead()) [[unlikely]] {
             check_sendable_slowly();
         }
     }
-    /// Whether the sender of what we receive has closed or died. Read it before looking at the ring: then an
-    /// empty ring is drained for good.
+    /// Whether the sender of what we receive has closed or died. Read it before looking at the
+    /// ring: then an empty ring is drained for good.
     bool sender_ended() noexcept {
         if (receive_->sender_closed()) [[unlikely]] {
             return true;
         }
-        return peer_may_be_dead() && close_dead_peer();
+        return (peer_may_be_dead() || is_time_to_look()) && close_dead_peer(Ask::sparingly);
     }
     [[noreturn]] void throw_closed() const;
     [[noreturn]] void throw_damaged() const;
@@ -130,6 +165,10 @@ class ConnectionCore {
                    events, wait_, budget, deadline, attempt, [] { shm::heavy_fence(); },
                    [this] { return stuck(); }) == shm::Waited::done;
     }
+
+    /// See shm::Slip: whether the receiver paused before it polls.
+    bool slip() noexcept { return wait_ != Wait::park && slip_.pause(); }
+    void judge_slip(bool more) noexcept { slip_.judge(more); }
 
     void close() noexcept;
     bool is_closed() const noexcept;
@@ -149,20 +188,48 @@ class ConnectionCore {
     virtual void resume() = 0;
 
  private:
-    // One or two loads: the bell of the other end's owner, once it is known. Before the other end is adopted
-    // there is nobody whose death could matter to a sender.
+    /// What asking costs: a peer without a bell means system calls, too dear for every operation,
+    /// not for one that is about to sleep.
+    enum class Ask : std::uint8_t { sparingly, now };
+
+    // The bell of the other end's owner, once it is known. The two words are stored one after the
+    // other, so a reader may see them apart: then it asks in vain, or once too late.
+    struct PeerBell {
+        std::atomic<const shm::FutexWord*> word{};
+        std::atomic<std::uint32_t> expected{};
+    };
+
+    // Two or three loads. Before the other end is adopted there is nobody whose death could matter
+    // to a sender; a receiver looks now and then.
     bool peer_may_be_dead() const noexcept {
-        return peer_bell_.word != nullptr
-                   ? peer_bell_.word->load(std::memory_order_acquire) != peer_bell_.expected
-                   : peer_.owner.load(std::memory_order_relaxed) > EndLayout::kHandedOver;
+        // A2
+        const shm::FutexWord* word = peer_bell_.word.load(std::memory_order_acquire);
+        if (word == nullptr) {
+            // relaxed: a stale owner is asked after once more
+            return peer_.owner.load(std::memory_order_relaxed) > EndLayout::kHandedOver;
+        }
+        // acquire: the dead one's last stores, as shm/registry.hpp says. relaxed: published by the
+        // word
+        return word->load(std::memory_order_acquire) !=
+               peer_bell_.expected.load(std::memory_order_relaxed);
+    }
+    // Whether a poll that found nothing should ask after a peer that has not adopted its end: each
+    // time would be a system call. Only the receiving thread counts.
+    bool is_time_to_look() noexcept {
+        constexpr std::uint32_t kLookEvery = 256;
+        // relaxed: is not followed
+        return peer_bell_.word.load(std::memory_order_relaxed) == nullptr &&
+               ++idle_polls_ % kLookEvery == 0;
     }
     void take();
     void become_owner();
-    bool close_dead_peer() noexcept;
+    bool close_dead_peer(Ask ask) noexcept;
+    bool ask_after_peer(std::uint64_t owner, Ask ask) noexcept;
+    void set_peer_bell(const shm::FutexWatch& bell) noexcept;
+    bool is_last_copy(Side side) const noexcept;
     void check_sendable_slowly();
     shm::FutexWatch stuck() noexcept;
     void close_gates(shm::GateLayout* sending, shm::GateLayout* receiving) noexcept;
-    bool somebody_holds_peer() const noexcept;
     void hold() noexcept;
     void let_go() noexcept;
     void drop_copy() noexcept;
@@ -174,24 +241,30 @@ class ConnectionCore {
     EndLayout& peer_;
     shm::GateLayout* send_;
     shm::GateLayout* receive_;
-    std::uint32_t generation_{};          // shm::fork_generation in which this process took the end
-    std::uint32_t dropped_generation_{};  // in which it dropped its copy
+    // shm::fork_generation in which this process took the end
+    std::atomic<std::uint32_t> generation_{};
+    std::atomic<std::uint32_t> dropped_generation_{};  // in which it dropped its copy
+    ForkSafeLock lock_{};  // taking the end; the fields of the peer below
     Side side_;
     Wait wait_;
-    int hold_descriptor_{-1};             // its lock says: somebody holds a copy of this end
-    shm::FutexWatch peer_bell_{};
+    int hold_descriptor_{-1};  // its lock says: somebody holds a copy of this end
+    PeerBell peer_bell_{};
     shm::BellReference peer_reference_{};
     static constexpr std::uint32_t kUnheardOperations = 1024;
-    std::uint32_t peer_unheard_{};        // operations left before a peer without a bell is asked for again
+    // operations left before a peer without a bell is asked for again
+    std::uint32_t peer_unheard_{};
+    std::uint32_t idle_polls_{};
+    shm::Slip slip_{};
     shm::SpinBudget send_spin_{};
     shm::SpinBudget receive_spin_{};
 };
 
-/// Makes or opens the segment of a pipe; `initialise` fills the rings. Throws as the public constructors say.
+/// Makes or opens the segment of a pipe; `initialise` fills the rings. Throws as the public
+/// constructors say.
 std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool create_if_missing,
                                                bool open_if_there, const shm::SegmentSpec& spec,
-                                               const shm::MemoryOptions& memory, unsigned permissions,
-                                               std::string object,
+                                               const shm::MemoryOptions& memory,
+                                               unsigned permissions, std::string object,
                                                void (*initialise)(shm::Segment&));
 void unlink_pipe(std::string_view name, std::string_view object);
 

@@ -51,6 +51,8 @@ class Deadline {
     }
 
     constexpr bool is_never() const noexcept { return at_ns_ == kNever; }
+    /// Was made by passed(): the operation tries once, without a look at the clock.
+    constexpr bool is_passed() const noexcept { return at_ns_ == 0; }
     bool has_passed() const noexcept {
         return !is_never() && (at_ns_ == 0 || monotonic_now_ns() >= at_ns_);
     }

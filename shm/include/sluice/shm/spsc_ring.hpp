@@ -171,6 +171,31 @@ class SpscRing {
         layout_->write_position.store(write_, std::memory_order_relaxed);
         prefetch_for_write(slot_at(write_));
     }
+    /// Several at once: how many of `wanted` slots are free (call after try_begin_write() gave
+    /// one), the payload of the slot `ahead` of the next, and its number; then publish_all(), whose
+    /// store of the first slot's number is the commit store of them all: until it the reader stands
+    /// before the first.
+    std::size_t room_for(std::size_t wanted) noexcept {
+        if (credit_end_ - write_ < wanted) {
+            credit_end_ =
+                layout_->read_position.load(std::memory_order_acquire) + capacity();  // A2
+        }
+        const std::uint64_t free = credit_end_ - write_;
+        return free < wanted ? free : wanted;
+    }
+    std::byte* payload_ahead(std::size_t ahead) noexcept {
+        return slot_at(write_ + ahead) + kPayloadOffset;
+    }
+    void number_ahead(std::size_t ahead) noexcept {
+        number_at(write_ + ahead).store(write_ + ahead + 1, std::memory_order_release);  // R1
+    }
+    void publish_all(std::size_t count) noexcept {
+        number_ahead(0);
+        write_ += count;
+        // relaxed: for size() and inspection
+        layout_->write_position.store(write_, std::memory_order_relaxed);
+        prefetch_for_write(slot_at(write_));
+    }
     void notify_reader() noexcept { notify_after_store(layout_->gate.items, full_fence_); }
 
     // The reading half.
@@ -180,6 +205,10 @@ class SpscRing {
         return number_at(read_).load(std::memory_order_acquire) == read_ + 1  // A1
                    ? slot_at(read_) + kPayloadOffset
                    : nullptr;
+    }
+    /// Whether the message after the oldest is there, too.
+    bool more() const noexcept {
+        return number_at(read_ + 1).load(std::memory_order_relaxed) == read_ + 2;  // a hint
     }
     /// Commit store of a recv: the message is taken from this store on. Does not wake:
     /// see notify_writer().
