@@ -85,6 +85,7 @@ void MpmcRing::give_back(const ClaimedSlot& claimed) noexcept {
 // relaxed: who found it of no use has announced himself since, and we have seen that.
 
 void MpmcRing::pass_on_room(std::uint64_t position) noexcept {
+    // relaxed: a hint; who is woken looks for himself
     const SlotControl next{slot_at(position).control.load(std::memory_order_relaxed)};
     if (next.laps_ahead_of(lap_of(position)) == 0 && next.state() == SlotState::empty) {
         layout_->room.wake_one();
@@ -92,6 +93,7 @@ void MpmcRing::pass_on_room(std::uint64_t position) noexcept {
 }
 
 void MpmcRing::pass_on_items(std::uint64_t position) noexcept {
+    // relaxed: a hint; who is woken looks for himself
     const SlotControl next{slot_at(position).control.load(std::memory_order_relaxed)};
     if (next.laps_ahead_of(lap_of(position)) == 0 &&
         (next.state() == SlotState::full || next.state() == SlotState::skip)) {
@@ -123,6 +125,7 @@ RingResult MpmcRing::claim_given_back(ClaimedSlot& claimed, MemberId me,
 void MpmcRing::pass_by(SlotLayout& slot, SlotControl seen, MemberId me) noexcept {
     if (values_have_extents_ && holds_much(reinterpret_cast<std::byte*>(&slot))) {
         const SlotControl mine = seen.with(SlotState::clearing, me);
+        // A2: the clearing comes after the last reader's copy.
         if (slot.control.compare_exchange_strong(seen.word, mine.word, std::memory_order_acq_rel,
                                                  std::memory_order_relaxed)) {
             finish_clearing(slot, mine);
@@ -201,7 +204,7 @@ std::uint64_t MpmcRing::unfinished() const noexcept {
 std::uint64_t MpmcRing::find_tail() const noexcept {
     std::uint64_t position = tail_.load(std::memory_order_relaxed);  // I2
     for (std::uint64_t step = 0; step < 4 * capacity(); ++step) {
-        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};
+        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};  // A1
         const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
         if (ahead < 0 || (ahead == 0 && seen.state() == SlotState::empty)) {
             break;
@@ -221,7 +224,7 @@ std::uint64_t MpmcRing::find_tail() const noexcept {
 std::uint64_t MpmcRing::find_head() const noexcept {
     std::uint64_t position = head_.load(std::memory_order_relaxed);  // I2
     for (std::uint64_t step = 0; step < 4 * capacity(); ++step) {
-        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};
+        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};  // A1
         const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
         if (ahead < 0 || (ahead == 0 &&
                           (seen.state() == SlotState::empty || seen.state() == SlotState::writing ||
@@ -245,7 +248,8 @@ bool MpmcRing::has_given_back() const noexcept {
     // would not see.
     const std::uint64_t head = find_head();
     for (std::uint64_t position = head - capacity(); position != head + 1; ++position) {
-        const SlotControl seen{slot_at(position).control.load(std::memory_order_acquire)};  // A1
+        const SlotControl seen{
+            slot_at(position).control.load(std::memory_order_acquire)};  // A1  // A1
         if (seen.state() == SlotState::full && seen.laps_ahead_of(lap_of(position)) == 0) {
             return true;
         }
@@ -277,20 +281,20 @@ bool MpmcRing::readable() const noexcept {
         return true;
     }
     const std::uint64_t head = find_head();
-    const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};
+    const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};  // A1
     return seen.laps_ahead_of(lap_of(head)) == 0 && seen.state() == SlotState::full;
 }
 
 bool MpmcRing::full() const noexcept {
     const std::uint64_t tail = find_tail();
-    const SlotControl seen{slot_at(tail).control.load(std::memory_order_acquire)};
+    const SlotControl seen{slot_at(tail).control.load(std::memory_order_acquire)};  // A1
     return seen.laps_ahead_of(lap_of(tail)) < 0;
 }
 
 void MpmcRing::sweep(MemberId id, const DeadTenant& dead) noexcept {
     for (std::uint64_t index = 0; index <= mask_; ++index) {
         SlotLayout& slot = slot_at(index);
-        SlotControl seen{slot.control.load(std::memory_order_acquire)};
+        SlotControl seen{slot.control.load(std::memory_order_acquire)};  // A1
         if (seen.owner() != id) {
             continue;
         }
@@ -325,7 +329,7 @@ void MpmcRing::sweep(MemberId id, const DeadTenant& dead) noexcept {
 }
 
 FutexWatch MpmcRing::stuck_putting() noexcept {
-    const SlotControl seen{slot_at(find_tail()).control.load(std::memory_order_acquire)};
+    const SlotControl seen{slot_at(find_tail()).control.load(std::memory_order_acquire)};  // A1
     if (members().has_ended(seen.owner())) {
         members().rescue(seen.owner());
         return {};
@@ -336,7 +340,7 @@ FutexWatch MpmcRing::stuck_putting() noexcept {
 FutexWatch MpmcRing::stuck_getting() noexcept {
     // A reader that died holds a message that nobody is stuck on: look at everyone.
     members().rescue();
-    const SlotControl seen{slot_at(find_head()).control.load(std::memory_order_acquire)};
+    const SlotControl seen{slot_at(find_head()).control.load(std::memory_order_acquire)};  // A1
     return seen.owner() == kNobody ? FutexWatch{} : members().watch(seen.owner());
 }
 

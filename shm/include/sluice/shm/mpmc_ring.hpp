@@ -167,6 +167,7 @@ inline void store_words(std::byte* slot, const std::byte* source) noexcept {
     for (std::size_t at = 0; at < kBytes; at += sizeof(std::uint64_t)) {
         std::uint64_t word = 0;
         __builtin_memcpy(&word, source + at, sizeof word);
+        // relaxed: published by R1
         reinterpret_cast<std::atomic<std::uint64_t>*>(slot + at)->store(word,
                                                                         std::memory_order_relaxed);
     }
@@ -238,7 +239,8 @@ class MpmcRing {
     /// Forbids further claims for writing and wakes everybody.
     void close() noexcept;
     bool closed() const noexcept {
-        return (layout_->control.load(std::memory_order_seq_cst) & MpmcRingLayout::kClosed) != 0;
+        return (layout_->control.load(std::memory_order_seq_cst) &  // S3
+                MpmcRingLayout::kClosed) != 0;
     }
 
     /// Messages in the ring: exact when nobody operates, else some number it had meanwhile.
@@ -477,7 +479,7 @@ inline void MpmcRing::commit(const ClaimedSlot& claimed) noexcept {
     if (values_have_extents_ && holds_much(claimed.slot)) [[unlikely]] {
         const SlotControl clearing =
             claimed.control.with(SlotState::clearing, claimed.control.owner());
-        slot.control.exchange(clearing.word, std::memory_order_seq_cst);
+        slot.control.exchange(clearing.word, std::memory_order_seq_cst);  // S1: the commit store
         finish_clearing(slot, clearing);
     } else {
         slot.control.exchange(claimed.control.next_lap().word,
