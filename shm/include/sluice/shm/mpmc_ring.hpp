@@ -383,8 +383,9 @@ inline void MpmcRing::publish(const ClaimedSlot& claimed) noexcept {
     auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
     slot.control.exchange(claimed.control.with(SlotState::full, kNobody).word,
                           std::memory_order_seq_cst);  // R1 S1
-    // No prefetch of the next slot for writing: the consumer polls it, and the two would take it from
-    // each other (bench/queue_bench: 1.33 x the limit with, 1.22 x without, at a limit of 520 ns).
+    // No prefetch of the next slot for writing: the consumer polls it, and the two would take it
+    // from each other (round trip of 48 B, two processes on Zen 3: 1.33 x the limit with it, 1.22 x
+    // without, at a limit of 520 ns).
     layout_->items.notify_one();
 }
 
