@@ -157,6 +157,40 @@ TEST_P(MpmcRingAt, MessagesGivenBackBehindOthersAreAllFoundOnce) {
     EXPECT_EQ(sut.try_get(), std::nullopt);
 }
 
+TEST_P(MpmcRingAt, TakingInOneExchangeIsTheSameFifo) {
+    const Ring sut(options());
+    const std::uint64_t capacity = sut->capacity();
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+    std::uint64_t value = 0;
+    ASSERT_EQ(sut.take(value), RingResult::empty);
+    for (std::uint64_t round = 0; round < 50; ++round) {
+        while (sut.try_put(sent) == RingResult::done) {
+            ++sent;
+        }
+        ASSERT_EQ(sent - received, capacity);
+        for (std::uint64_t get = 0; get <= round % capacity; ++get) {
+            // By turns in one exchange and in two.
+            if (get % 3 == 2) {
+                ASSERT_EQ(sut.try_get(), received);
+            } else {
+                ASSERT_EQ(sut.take(value), RingResult::done);
+                ASSERT_EQ(value, received);
+            }
+            ++received;
+        }
+    }
+    ClaimedSlot lease;
+    while (sut->claim_read(lease) == RingResult::done) {
+        sut->give_back(lease);
+        ASSERT_EQ(sut.take(value), RingResult::done);
+        ASSERT_EQ(value, received++) << "what was given back is taken first";
+    }
+    ASSERT_EQ(received, sent);
+    sut->close();
+    ASSERT_EQ(sut.take(value), RingResult::closed);
+}
+
 INSTANTIATE_TEST_SUITE_P(Capacities, MpmcRingAt,
                          ::testing::Combine(::testing::Values(1ULL, 2ULL, 4ULL, 16ULL),
                                             ::testing::Values(0, 1, 2, 3)));
@@ -882,7 +916,11 @@ TEST(MpmcRing, ThreadsGetEachMessageOnce) {
                 }
             });
             threads.emplace_back([&, index] {
-                while (const auto value = sut.get(Wait::park)) {
+                const auto get = [&] {
+                    return index == 0 ? sut.get(Wait::park)
+                                      : sut.take(Wait::park, [](std::uint64_t) {});
+                };
+                while (const auto value = get()) {
                     got[index].push_back(*value);
                 }
             });

@@ -104,7 +104,14 @@ class MpmcRingExchange : public ::testing::TestWithParam<Exchange> {
         for (unsigned index = 0; index < exchange.consumers; ++index) {
             logs.push_back(std::make_unique<Log>(exchange.each * exchange.producers + 1));
             const Log& log = *logs.back();
-            consumers.emplace_back([&] {
+            consumers.emplace_back([&, index] {
+                // By turns in one exchange and in two.
+                if (endless && index % 2 == 0) {
+                    while (const auto value = ring.take_endlessly()) {
+                        log.append(*value);
+                    }
+                    return;
+                }
                 if (endless) {
                     ClaimedSlot claimed;
                     while (ring.claim_read_endlessly(claimed) == RingResult::done) {
@@ -114,7 +121,11 @@ class MpmcRingExchange : public ::testing::TestWithParam<Exchange> {
                     }
                     return;
                 }
-                while (const auto value = ring.get(exchange.mode)) {
+                const auto get = [&] {
+                    return index % 2 == 0 ? ring.take(exchange.mode, [](std::uint64_t) {})
+                                          : ring.get(exchange.mode);
+                };
+                while (const auto value = get()) {
                     log.append(*value);
                 }
             });
@@ -215,10 +226,12 @@ TEST(MpmcRingHistory, IsAFifo) {
                     puts[value] = {begun, monotonic_now_ns()};
                 }
             });
-            consumers.emplace_back([&] {
+            consumers.emplace_back([&, index] {
                 for (;;) {
                     const std::int64_t begun = monotonic_now_ns();
-                    const auto value = ring.get(Wait::spin_then_park);
+                    const auto value = index == 0
+                                           ? ring.get(Wait::spin_then_park)
+                                           : ring.take(Wait::spin_then_park, [](std::uint64_t) {});
                     if (!value) {
                         return;
                     }
@@ -356,6 +369,17 @@ TEST_P(MpmcRingKilled, WhatWasAcknowledgedIsDeliveredOnce) {
     };
     const auto consume = [&](unsigned index) {
         ConsumerNote& note = consumer_notes[index];
+        if (index == 0) {
+            const auto copied = [&](std::uint64_t value) {
+                note.taking.store(value + 1, std::memory_order_release);
+            };
+            while (const auto value = ring.take(mode, copied)) {
+                ASSERT_LT(*value, kSide * kValuesMax) << "an invented value";
+                taken[*value].fetch_add(1, std::memory_order_release);
+                note.taking.store(0, std::memory_order_release);
+            }
+            return;
+        }
         ClaimedSlot claimed;
         while (ring.claim_read(claimed, mode)) {
             const std::uint64_t value = Ring::load(claimed);

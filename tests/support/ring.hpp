@@ -73,7 +73,8 @@ class Ring {
     }
 
     static void store(const shm::ClaimedSlot& claimed, std::uint64_t value) noexcept {
-        std::memcpy(claimed.payload(8), &value, sizeof value);
+        shm::store_words<sizeof value>(claimed.payload(8),
+                                       reinterpret_cast<const std::byte*>(&value));
     }
     static std::uint64_t load(const shm::ClaimedSlot& claimed) noexcept {
         std::uint64_t value = 0;
@@ -99,6 +100,13 @@ class Ring {
         const std::uint64_t value = load(claimed);
         ring_->commit(claimed);
         return value;
+    }
+
+    /// One attempt, in one exchange.
+    shm::RingResult take(std::uint64_t& value) const noexcept {
+        return ring_->take([&](const std::byte* slot) {
+            shm::load_words<sizeof value>(reinterpret_cast<std::byte*>(&value), slot + 8);
+        });
     }
 
     /// Blocking. False: closed, or the deadline passed.
@@ -146,6 +154,24 @@ class Ring {
         return value;
     }
 
+    /// As get(), in one exchange; `copied(value)` is called before it, perhaps several times.
+    template <class Copied>
+    std::optional<std::uint64_t> take(shm::Wait mode, Copied&& copied) {
+        shm::RingResult result{};
+        std::uint64_t value = 0;
+        static_cast<void>(shm::wait_until(
+            ring_->layout().items, mode, get_spin_, shm::Deadline::never(),
+            [&] {
+                result = ring_->take([&](const std::byte* slot) {
+                    shm::load_words<sizeof value>(reinterpret_cast<std::byte*>(&value), slot + 8);
+                    copied(value);
+                });
+                return result != shm::RingResult::empty && result != shm::RingResult::pending;
+            },
+            [] {}, [&] { return ring_->stuck_getting(); }));
+        return result == shm::RingResult::done ? std::optional(value) : std::nullopt;
+    }
+
     /// Blocking, and asleep without end: see wait_endlessly().
     shm::RingResult claim_endlessly(shm::ClaimedSlot& claimed) {
         shm::RingResult result{};
@@ -168,6 +194,19 @@ class Ring {
             },
             [] {});
         return result;
+    }
+
+    std::optional<std::uint64_t> take_endlessly() {
+        shm::RingResult result{};
+        std::uint64_t value = 0;
+        wait_endlessly(
+            ring_->layout().items,
+            [&] {
+                result = take(value);
+                return result != shm::RingResult::empty && result != shm::RingResult::pending;
+            },
+            [] {});
+        return result == shm::RingResult::done ? std::optional(value) : std::nullopt;
     }
 
     /// The control word of the slot at a position.
