@@ -208,6 +208,11 @@ bool ConnectionCore::ask_after_peer(std::uint64_t owner, Ask ask) noexcept {
         return child.pid != 0 && shm::process_liveness(child) == shm::Liveness::dead &&
                peer_.owner.load(std::memory_order_acquire) == owner;  // A1
     }
+    if (peer_owner_ != owner) {  // the bell is that of a former owner, who lives perhaps
+        peer_owner_ = owner;
+        peer_unheard_ = 0;
+        set_peer_bell({});
+    }
     if (peer_bell_.word.load(std::memory_order_relaxed) != nullptr &&  // under the lock
         !registry->has_ended(peer_reference_)) {
         set_peer_bell(registry->watch(peer_reference_));

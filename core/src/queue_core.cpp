@@ -176,6 +176,9 @@ bool QueueCore::claim(shm::ClaimedSlot& claimed, Deadline deadline) {
         result = ring_.claim(claimed);
         return result != shm::RingResult::full;
     };
+    if (!deadline.is_passed()) {
+        shm::pause_when_full(wait_);
+    }
     for (;;) {
         const shm::Waited waited = shm::wait_until(
             ring_.layout().room, wait_, put_spin_, deadline, attempt, [] {},

@@ -205,6 +205,7 @@ class SlotChannel final : public ConnectionCore {
         if (deadline.at_ns() == 0) {
             return nullptr;
         }
+        pause_room();
         std::byte* payload = nullptr;
         static_cast<void>(wait(room.room, send_spin(), deadline, [&] {
             payload = sending_.try_begin_write();

@@ -168,6 +168,7 @@ class ConnectionCore {
 
     /// See shm::Slip: whether the receiver paused before it polls.
     bool slip() noexcept { return wait_ != Wait::park && slip_.pause(); }
+    void pause_room() noexcept { shm::pause_when_full(wait_); }
     void judge_slip(bool more) noexcept { slip_.judge(more); }
 
     void close() noexcept;
@@ -213,13 +214,12 @@ class ConnectionCore {
         return word->load(std::memory_order_acquire) !=
                peer_bell_.expected.load(std::memory_order_relaxed);
     }
-    // Whether a poll that found nothing should ask after a peer that has not adopted its end: each
-    // time would be a system call. Only the receiving thread counts.
+    // Whether a poll that found nothing should ask after the peer though no bell rings: it may not
+    // have adopted its end, or passed it on. Each time would be dear. Only the receiving thread
+    // counts.
     bool is_time_to_look() noexcept {
         constexpr std::uint32_t kLookEvery = 256;
-        // relaxed: is not followed
-        return peer_bell_.word.load(std::memory_order_relaxed) == nullptr &&
-               ++idle_polls_ % kLookEvery == 0;
+        return ++idle_polls_ % kLookEvery == 0;
     }
     void take();
     void become_owner();
@@ -250,6 +250,7 @@ class ConnectionCore {
     int hold_descriptor_{-1};  // its lock says: somebody holds a copy of this end
     PeerBell peer_bell_{};
     shm::BellReference peer_reference_{};
+    std::uint64_t peer_owner_{};  // whose bell that is
     static constexpr std::uint32_t kUnheardOperations = 1024;
     // operations left before a peer without a bell is asked for again
     std::uint32_t peer_unheard_{};

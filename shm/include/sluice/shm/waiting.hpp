@@ -154,6 +154,18 @@ class Slip {
     std::uint32_t countdown_{kFirstInterval};
 };
 
+/// A producer that finds the ring full lets the consumer get some messages ahead before it looks
+/// again: else it takes the consumer's lines from it for the sake of one free slot at a time. No
+/// latency is lost: whoever waits for room is behind anyhow.
+inline void pause_when_full(Wait mode) noexcept {
+    constexpr unsigned kPauses = 32;
+    if (mode != Wait::park) {
+        for (unsigned spin = 0; spin < kPauses; ++spin) {
+            spin_pause();
+        }
+    }
+}
+
 /// Grows the sleeps of one wait: 1 ms, 2, 4, ... 64 ms.
 class SleepChunk {
  public:
