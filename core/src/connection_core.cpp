@@ -203,10 +203,12 @@ bool ConnectionCore::ask_after_peer(std::uint64_t owner, Ask ask) noexcept {
         return false;
     }
     if (owner == EndLayout::kHandedOver) {
-        // Not adopted yet: the pid tells, once the parent has noted it.
+        // Not adopted yet: the pid tells, once the parent has noted it. A parent that died before it
+        // could leaves the lock: whoever may still adopt the end holds a copy of it.
         const shm::ProcessIdentity child = identity_of(peer_);
-        return child.pid != 0 && shm::process_liveness(child) == shm::Liveness::dead &&
-               peer_.owner.load(std::memory_order_acquire) == owner;  // A1
+        const bool gone = child.pid != 0 ? shm::process_liveness(child) == shm::Liveness::dead
+                                         : is_last_copy(other(side_));
+        return gone && peer_.owner.load(std::memory_order_acquire) == owner;  // A1
     }
     if (peer_owner_ != owner) {  // the bell is that of a former owner, who lives perhaps
         peer_owner_ = owner;
