@@ -164,12 +164,12 @@ Registry* Registry::instance(Failure& failure) noexcept {
         Mapping mapping;
         std::uint64_t nonce = 0;
         if (obtain(mapping, nonce, failure)) {
-            // Never unmapped: the kernel must find every bell at the end of every thread.
-            auto* kept = new (std::nothrow) Mapping(std::move(mapping));
-            if (kept != nullptr) {
-                auto* entries = reinterpret_cast<BellLayout*>(kept->data() + kHeaderBytes);
-                registry = new (std::nothrow) Registry(entries, nonce);
-            }
+            // Never unmapped (no destructor is called): the kernel must find every bell at the end
+            // of every thread.
+            alignas(Mapping) static std::byte kept[sizeof(Mapping)];
+            const auto* mapped = new (kept) Mapping(std::move(mapping));
+            auto* entries = reinterpret_cast<BellLayout*>(mapped->data() + kHeaderBytes);
+            registry = new (std::nothrow) Registry(entries, nonce);
             the_registry.store(registry,
                                std::memory_order_release);  // pairs with the acquire above
         }

@@ -120,7 +120,17 @@ TEST(Mapping, RequiredHugePagesForAFileAreRefused) {
     EXPECT_EQ(failure.kind, FailureKind::bad_argument);
 }
 
+// The sanitizers make mlock do nothing.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kLockWorks = false;
+#else
+constexpr bool kLockWorks = true;
+#endif
+
 TEST(Mapping, LockingMoreThanTheLimitIsAnError) {
+    if (!kLockWorks) {
+        GTEST_SKIP() << "no mlock under a sanitizer";
+    }
     Child child([] {
         const rlimit small{65'536, 65'536};
         ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &small), 0);
@@ -141,6 +151,9 @@ TEST(Mapping, LockedMemoryIsLocked) {
     Failure failure;
     MemoryOptions options;
     options.lock = true;
+    if (!kLockWorks) {
+        GTEST_SKIP() << "no mlock under a sanitizer";
+    }
     const auto sut = Mapping::create_anonymous("test", 65'536, options, failure);
     if (!sut) {
         GTEST_SKIP() << failure.text;

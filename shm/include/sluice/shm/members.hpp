@@ -10,7 +10,6 @@
 //   R2 a cell freed, after the sweep -> A2 : the next owner's claims come after the sweep
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -43,7 +42,8 @@ namespace detail {
 /// path. An entry is serial:48 | id:16. A cache: the truth is in ThreadMemberships (members.cpp).
 struct IdCache {
     static constexpr std::size_t kEntries = 64;
-    std::array<std::uint64_t, kEntries> tagged;
+    // Not std::array: g++ 12's -fsanitize=null takes `this` of a thread-local one for null.
+    std::uint64_t tagged[kEntries];
 };
 // initial-exec: one load relative to the thread pointer, also from a shared library.
 extern constinit thread_local IdCache id_cache [[gnu::tls_model("initial-exec")]];
