@@ -1,5 +1,5 @@
-// What the tests of core/ share: words and text that children bring home, children that cannot be left behind,
-// names that nobody else uses.
+// What the tests of core/ share: words and text that children bring home, children that cannot be
+// left behind, names that nobody else uses.
 #pragma once
 
 #include <fcntl.h>
@@ -51,8 +51,9 @@ class Shared {
     Words* words_{};
 };
 
-/// A plain fork, so that these tests do not depend on Process. The child's exit code is 0 where `body` returned
-/// true; an exception is printed and makes it 2. A child still running at the end of the scope is killed.
+/// A plain fork, so that these tests do not depend on Process. The child's exit code is 0 where
+/// `body` returned true; an exception is printed and makes it 2. A child still running at the end
+/// of the scope is killed.
 class Child {
  public:
     explicit Child(const std::function<bool()>& body) {
@@ -73,7 +74,10 @@ class Child {
         }
     }
     Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
-    Child& operator=(Child&&) = delete;
+    Child& operator=(Child&& other) noexcept {
+        std::swap(pid_, other.pid_);  // what was here ends with the other
+        return *this;
+    }
     Child(const Child&) = delete;
     Child& operator=(const Child&) = delete;
     ~Child() {
@@ -141,7 +145,8 @@ inline void wait_until_true(const std::function<bool()>& condition) {
     }
 }
 
-/// Whether every thread of the process sleeps in the kernel (or it has ended): the state in /proc/PID/stat.
+/// Whether every thread of the process sleeps in the kernel (or it has ended): the state in
+/// /proc/PID/stat.
 inline char state_of(pid_t pid) {
     char path[64];
     std::snprintf(path, sizeof path, "/proc/%d/stat", static_cast<int>(pid));

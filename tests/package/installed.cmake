@@ -1,0 +1,40 @@
+# Installs the build into a prefix of its own, builds the consumer against it, runs its programs.
+include(${EXAMPLES}/check.cmake)
+
+function(run what)
+  execute_process(COMMAND ${ARGN}
+    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${what} failed:\n${output}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+file(COPY ${CONSUMER} ${EXAMPLES} DESTINATION ${WORK})
+run("install" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix --config "${CONFIG}")
+
+# The package can be moved: it names no folder of the machine that built it.
+file(GLOB_RECURSE scripts ${WORK}/prefix/*.cmake)
+if(NOT scripts)
+  message(FATAL_ERROR "no CMake package was installed")
+endif()
+foreach(script ${scripts})
+  file(READ ${script} text)
+  foreach(folder ${SOURCE} ${BUILD})
+    string(FIND "${text}" "${folder}" at)
+    if(NOT at EQUAL -1)
+      message(FATAL_ERROR "${script} names ${folder}")
+    endif()
+  endforeach()
+endforeach()
+
+run("configuring the consumer" ${CMAKE_COMMAND} -S ${WORK}/consumer -B ${WORK}/build -G ${GENERATOR}
+  -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=${CONFIG}
+  -DCMAKE_CXX_FLAGS=${FLAGS} -DCONSUMER_SOURCES=${WORK}/examples)
+run("building the consumer" ${CMAKE_COMMAND} --build ${WORK}/build)
+foreach(program process_function process_subclass)
+  sluice_check_example(${WORK}/build/processes/${program} ${WORK}/examples/${program}.expected)
+endforeach()
+foreach(program queue pipe)
+  sluice_check_example(${WORK}/build/exchange/${program} ${WORK}/examples/${program}.expected)
+endforeach()
