@@ -203,8 +203,8 @@ bool ConnectionCore::ask_after_peer(std::uint64_t owner, Ask ask) noexcept {
         return false;
     }
     if (owner == EndLayout::kHandedOver) {
-        // Not adopted yet: the pid tells, once the parent has noted it. A parent that died before it
-        // could leaves the lock: whoever may still adopt the end holds a copy of it.
+        // Not adopted yet: the pid tells, once the parent has noted it. A parent that died before
+        // it could leaves the lock: whoever may still adopt the end holds a copy of it.
         const shm::ProcessIdentity child = identity_of(peer_);
         const bool gone = child.pid != 0 ? shm::process_liveness(child) == shm::Liveness::dead
                                          : is_last_copy(other(side_));
