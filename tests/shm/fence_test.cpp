@@ -33,7 +33,11 @@ TEST(Fence, PublisherAndWaiterNeverMissEachOther) {
     test::Child publisher([&] {
         ASSERT_TRUE(register_for_heavy_fence());
         for (std::uint64_t round = 1; round <= kRounds; ++round) {
-            while (shared->waiter_round.load(std::memory_order_acquire) < round) {
+            for (unsigned looks = 1; shared->waiter_round.load(std::memory_order_acquire) < round;
+                 ++looks) {
+                if (looks % 1024 == 0) {
+                    sched_yield();
+                }
             }
             shared->published.store(round, std::memory_order_release);
             light_fence();

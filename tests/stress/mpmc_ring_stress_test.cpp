@@ -84,11 +84,14 @@ struct Exchange {
     Wait mode;
 };
 
-std::string text_of(const ::testing::TestParamInfo<Exchange>& info) {
-    const Exchange& exchange = info.param;
+std::string text_of(const Exchange& exchange) {
     return "Capacity" + std::to_string(exchange.capacity) + "Producers" +
            std::to_string(exchange.producers) + "Consumers" + std::to_string(exchange.consumers) +
            (exchange.mode == Wait::park ? "Park" : "SpinThenPark");
+}
+// GoogleTest would print the bytes, padding included, and CTest make them part of the name.
+std::ostream& operator<<(std::ostream& out, const Exchange& exchange) {
+    return out << text_of(exchange);
 }
 
 // Producers put, consumers get; the last message of each producer is counted, then the ring is
@@ -198,7 +201,7 @@ INSTANTIATE_TEST_SUITE_P(Processes, MpmcRingExchange,
                                            Exchange{4, 2, 4, 20'000, Wait::spin_then_park},
                                            Exchange{64, 2, 2, 200'000, Wait::spin_then_park},
                                            Exchange{64, 3, 3, 100'000, Wait::park}),
-                         text_of);
+                         [](const auto& tested) { return text_of(tested.param); });
 
 // Order in real time: what was put entirely before another was put is not got entirely after it.
 // Each operation is recorded with the time before and after it, on one clock.
@@ -338,6 +341,14 @@ struct Killing {
     Wait mode;
 };
 
+std::string text_of(const Killing& killing) {
+    return "Capacity" + std::to_string(killing.capacity) +
+           (killing.mode == Wait::park ? "Park" : "SpinThenPark");
+}
+std::ostream& operator<<(std::ostream& out, const Killing& killing) {
+    return out << text_of(killing);
+}
+
 class MpmcRingKilled : public ::testing::TestWithParam<Killing> {};
 
 TEST_P(MpmcRingKilled, WhatWasAcknowledgedIsDeliveredOnce) {
@@ -457,7 +468,8 @@ TEST_P(MpmcRingKilled, WhatWasAcknowledgedIsDeliveredOnce) {
 INSTANTIATE_TEST_SUITE_P(Modes, MpmcRingKilled,
                          ::testing::Values(Killing{1, Wait::park}, Killing{2, Wait::spin_then_park},
                                            Killing{4, Wait::park},
-                                           Killing{64, Wait::spin_then_park}));
+                                           Killing{64, Wait::spin_then_park}),
+                         [](const auto& tested) { return text_of(tested.param); });
 
 }  // namespace
 }  // namespace sluice::shm
