@@ -238,13 +238,13 @@ bool QueueCore::take(CopySlot copy, void* context, Deadline deadline) {
         const shm::Waited waited = shm::wait_until(
             ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
             [&] { return ring_.stuck_getting(); });
+        if (slipped) {
+            slip_.judge(waited == shm::Waited::done && ring_.more());
+        }
         if (waited == shm::Waited::timed_out) {
             return settle_take(result, copy, context);
         }
         if (result == shm::RingResult::done) {
-            if (slipped) {
-                slip_.judge(ring_.more());
-            }
             return true;
         }
         refuse_or_join(result);

@@ -218,6 +218,7 @@ class MpmcRing {
     /// commit(), and no claim that a death could leave.
     template <class Copy>
     RingResult take(Copy&& copy) noexcept {
+        SLUICE_ASSERT(!values_have_extents_);  // their memory is given back by way of CLEARING
         ClaimedSlot unused;
         return next<Next::take>(unused, copy);
     }

@@ -174,7 +174,8 @@ class SpscRing {
     /// Several at once: how many of `wanted` slots are free (call after try_begin_write() gave
     /// one), the payload of the slot `ahead` of the next, and its number; then publish_all(), whose
     /// store of the first slot's number is the commit store of them all: until it the reader stands
-    /// before the first.
+    /// before the first. A writer that dies in between leaves numbers that nobody reaches: a dead
+    /// owner's end is closed, and has no heir.
     std::size_t room_for(std::size_t wanted) noexcept {
         if (credit_end_ - write_ < wanted) {
             credit_end_ =

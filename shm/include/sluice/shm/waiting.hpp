@@ -129,7 +129,10 @@ class Slip {
     /// Before polling for a message that is not there: pauses if that is likely to pay. True: tell
     /// judge().
     bool pause() noexcept {
-        if (!streaming_ && --countdown_ != 0) [[likely]] {
+        // relaxed, here and below: a guess, shared by this process's threads
+        const std::uint32_t left = countdown_.load(std::memory_order_relaxed);
+        if (left > 1) [[likely]] {
+            countdown_.store(left - 1, std::memory_order_relaxed);
             return false;
         }
         for (unsigned spin = 0; spin < kPauses; ++spin) {
@@ -137,21 +140,23 @@ class Slip {
         }
         return true;
     }
-    /// After a pause, when the message has been taken: whether another is there already.
+    /// After a pause, when the wait is over: whether another message is there already.
     void judge(bool more) noexcept {
-        streaming_ = more;
-        interval_ = more ? kFirstInterval : (interval_ < kLastInterval ? 2 * interval_ : interval_);
-        countdown_ = interval_;
+        // relaxed: as above
+        const std::uint32_t interval = interval_.load(std::memory_order_relaxed);
+        const std::uint32_t longer = interval < kLastInterval ? 2 * interval : interval;
+        interval_.store(more ? kFirstInterval : longer, std::memory_order_relaxed);
+        countdown_.store(more ? kStreaming : longer, std::memory_order_relaxed);
     }
 
  private:
     static constexpr unsigned kPauses = 20;
     static constexpr std::uint32_t kFirstInterval = 16;
     static constexpr std::uint32_t kLastInterval = 8192;
+    static constexpr std::uint32_t kStreaming = 1;  // pause at the next miss, too
 
-    bool streaming_{false};
-    std::uint32_t interval_{kFirstInterval};
-    std::uint32_t countdown_{kFirstInterval};
+    std::atomic<std::uint32_t> interval_{kFirstInterval};
+    std::atomic<std::uint32_t> countdown_{kFirstInterval};
 };
 
 /// A producer that finds the ring full lets the consumer get some messages ahead before it looks
