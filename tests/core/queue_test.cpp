@@ -590,7 +590,8 @@ TEST(Queue, OpenOrCreateByManyThreadsMakesOneQueue) {
         const Queue<int> results(16);
         std::vector<std::thread> threads;
         for (int i = 0; i < 6; ++i) {
-            threads.emplace_back([&] { Queue<int>::open_or_create(name, {.capacity = 8}).put(i); });
+            threads.emplace_back(
+                [&, i] { Queue<int>::open_or_create(name, {.capacity = 8}).put(i); });
         }
         for (auto& thread : threads) {
             thread.join();
