@@ -29,6 +29,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/sanitizers.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -813,6 +815,9 @@ TEST_F(ProcessTest, SaysThatSpawnIsNotThereYet) {
 }
 
 TEST_F(ProcessTest, MayBeStartedAgainAfterTheSystemRefused) {
+    if (sluice::test::kUnderAddressSanitizer) {
+        GTEST_SKIP() << "UndefinedBehaviorSanitizer needs descriptors to look at objects";
+    }
     Shared<int> words;
     Process sut({.name = "late"}, [&words] { words[0] = 1; });
     rlimit limit{};

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "support/processes.hpp"
+#include "support/sanitizers.hpp"
 
 namespace sluice::shm {
 namespace {
@@ -121,11 +122,7 @@ TEST(Mapping, RequiredHugePagesForAFileAreRefused) {
 }
 
 // The sanitizers make mlock do nothing.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kLockWorks = false;
-#else
-constexpr bool kLockWorks = true;
-#endif
+constexpr bool kLockWorks = !test::kUnderAddressSanitizer && !test::kUnderThreadSanitizer;
 
 TEST(Mapping, LockingMoreThanTheLimitIsAnError) {
     if (!kLockWorks) {

@@ -1,0 +1,149 @@
+// The kill sweep over Queue: each operation, from each starting state that makes a difference to
+// it, for values that lie in their slot, beside it, and too wide for one exchange.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "crash/queue_scene.hpp"
+#include "crash/report.hpp"
+#include "crash/sweep.hpp"
+
+namespace sluice::crash {
+namespace {
+
+using State = QueueState;
+
+template <class T, class Values>
+struct QueueOperations {
+    using Scene = QueueScene<T, Values>;
+    using Plan = typename Scene::Plan;
+
+    static void put_noted(Scene& scene, bool put) {
+        if (put) {
+            scene.notes().note_put();
+        }
+    }
+    static void try_put(Scene& scene) {
+        put_noted(scene, scene.queue().try_put(scene.value(Scene::kVictimValue)));
+    }
+    static void put(Scene& scene) {
+        scene.queue().put(scene.value(Scene::kVictimValue));
+        scene.notes().note_put();
+    }
+    static void put_many(Scene& scene) {
+        const std::vector<T> values = {scene.value(Scene::kVictimValue),
+                                       scene.value(Scene::kVictimValue + 1),
+                                       scene.value(Scene::kVictimValue + 2)};
+        for (std::size_t done = scene.queue().try_put_many(values); done != 0; --done) {
+            scene.notes().note_put();
+        }
+    }
+    static void claim_and_publish(Scene& scene) {
+        if (auto slot = scene.queue().try_claim()) {
+            **slot = scene.value(Scene::kVictimValue);
+            slot->publish();
+            scene.notes().note_put();
+        }
+    }
+    static void claim_and_drop(Scene& scene) { static_cast<void>(scene.queue().try_claim()); }
+
+    static void try_get(Scene& scene) {
+        if (const auto got = scene.queue().try_get()) {
+            scene.notes().note_got(scene.number(*got));
+        }
+    }
+    static void get(Scene& scene) { scene.notes().note_got(scene.number(scene.queue().get())); }
+    static void get_many(Scene& scene) {
+        std::vector<T> values(3);
+        const std::size_t count = scene.queue().try_get_many(values);
+        for (std::size_t index = 0; index < count; ++index) {
+            scene.notes().note_got(scene.number(values[index]));
+        }
+    }
+    static void lease_and_commit(Scene& scene) {
+        if (auto lease = scene.queue().try_lease()) {
+            const std::uint64_t number = scene.number(**lease);
+            lease->commit();
+            scene.notes().note_got(number);
+        }
+    }
+    static void lease_and_drop(Scene& scene) { static_cast<void>(scene.queue().try_lease()); }
+    static void get_and_report(Scene& scene) {
+        if (const auto got = scene.queue().try_get()) {
+            scene.notes().note_got(scene.number(*got));
+            scene.queue().task_done();
+        }
+    }
+    static void close(Scene& scene) { scene.queue().close(); }
+};
+
+struct QueueSweep {
+    template <class T, class Values = Numbered<T>>
+    static void run(const std::string& type, const std::string& name,
+                    typename QueueScene<T, Values>::Plan plan, const std::vector<State>& states,
+                    SweepOptions options = {}) {
+        for (const State state : states) {
+            const bool waits_for_room = plan.puts != 0 && (state == State::full);
+            const bool waits_for_item = plan.gets != 0 && state == State::empty;
+            auto planned = plan;
+            planned.may_sleep = plan.may_sleep && (waits_for_room || waits_for_item);
+            Report::add(sweep(
+                "Queue<" + type + ">::" + name, name_of(state),
+                [&] { return std::make_unique<QueueScene<T, Values>>(state, planned); }, options));
+        }
+    }
+};
+
+template <class T, class Values = Numbered<T>>
+void sweep_queue(const std::string& type) {
+    using Operations = QueueOperations<T, Values>;
+    const auto run = [&](const std::string& name, const typename QueueScene<T, Values>::Plan& plan,
+                         const std::vector<State>& states) {
+        QueueSweep::run<T, Values>(type, name, plan, states);
+    };
+    const std::vector<State> putting = {
+        State::empty,       State::nearly_full, State::full,          State::wrapping,
+        State::dead_writer, State::dead_reader, State::getter_asleep, State::closed};
+    const std::vector<State> getting = {
+        State::empty,       State::one,         State::full,          State::wrapping,
+        State::dead_writer, State::dead_reader, State::putter_asleep, State::closed};
+    run("try_put", {.act = &Operations::try_put, .puts = 1}, putting);
+    run("put", {.act = &Operations::put, .puts = 1, .may_sleep = true},
+        {State::one, State::full, State::dead_writer});
+    run("put_many", {.act = &Operations::put_many, .puts = 3},
+        {State::empty, State::nearly_full, State::getter_asleep});
+    run("claim, publish", {.act = &Operations::claim_and_publish, .puts = 1},
+        {State::empty, State::wrapping});
+    run("claim, drop", {.act = &Operations::claim_and_drop}, {State::one, State::getter_asleep});
+    run("try_get", {.act = &Operations::try_get, .gets = 1}, getting);
+    run("get", {.act = &Operations::get, .gets = 1, .may_sleep = true},
+        {State::empty, State::one, State::dead_writer});
+    run("get_many", {.act = &Operations::get_many, .gets = 3}, {State::one, State::full});
+    run("lease, commit", {.act = &Operations::lease_and_commit, .gets = 1},
+        {State::one, State::full, State::wrapping, State::putter_asleep});
+    run("lease, drop", {.act = &Operations::lease_and_drop, .loans = 1},
+        {State::one, State::full, State::getter_asleep});
+    run("get, task_done", {.act = &Operations::get_and_report, .gets = 1}, {State::full});
+    run("close", {.act = &Operations::close},
+        {State::empty, State::full, State::dead_writer, State::dead_reader, State::getter_asleep,
+         State::putter_asleep});
+    run("try_put, first of all", {.act = &Operations::try_put, .puts = 1, .newcomer = true},
+        {State::one});
+}
+
+TEST(KillSweep, QueueOfPlainValues) {
+    Report::run([] { sweep_queue<std::uint64_t>("u64"); });
+}
+TEST(KillSweep, QueueOfWideValues) {
+    Report::run([] { sweep_queue<Wide>("640 B"); });
+}
+TEST(KillSweep, QueueOfPackedValues) {
+    Report::run([] { sweep_queue<std::string, NumberedText<40>>("string"); });
+}
+TEST(KillSweep, QueueOfValuesBesideTheirSlots) {
+    Report::run([] { sweep_queue<std::string, NumberedText<100'000>>("100 kB string"); });
+}
+
+}  // namespace
+}  // namespace sluice::crash
