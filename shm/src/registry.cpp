@@ -38,10 +38,15 @@ constexpr std::uint64_t layout_signature() noexcept {
     return fnv1a(Registry::kEntries, hash);
 }
 
-std::uint64_t state_word(BellState state) noexcept {
+// pid:32 | pid namespace (low bits):12 | incarnation (low bits):12 | BellState:8. The incarnation is
+// there for whoever saw a dead tenant and was stopped: another thread of that process may have
+// taken the entry meanwhile, and only this tells the two apart.
+constexpr std::uint64_t kStateNamespaceMask = 0xfff0'0000U;
+std::uint64_t state_word(BellState state, std::uint64_t incarnation) noexcept {
     const ProcessIdentity& self = this_process();
     return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(self.pid)) << 32U) |
-           ((self.pid_namespace & 0xff'ffffU) << 8U) | static_cast<std::uint64_t>(state);
+           ((self.pid_namespace & 0xfffU) << 20U) | ((incarnation & 0xfffU) << 8U) |
+           static_cast<std::uint64_t>(state);
 }
 
 BellState state_of(std::uint64_t word) noexcept {
@@ -180,7 +185,9 @@ Registry* Registry::instance(Failure& failure) noexcept {
 
 bool Registry::try_take(BellLayout& entry, std::uint64_t seen, BellReference& reference,
                         std::uint32_t index) noexcept {
-    const std::uint64_t arming = state_word(BellState::arming);
+    // relaxed: it grows only under a state of another incarnation, which fails the exchange
+    const std::uint64_t arming =
+        state_word(BellState::arming, entry.incarnation.load(std::memory_order_relaxed));
     if (seen == arming ||
         !entry.state.compare_exchange_strong(seen, arming, std::memory_order_acq_rel,  // A2
                                              std::memory_order_relaxed)) {
@@ -209,9 +216,24 @@ bool Registry::try_take(BellLayout& entry, std::uint64_t seen, BellReference& re
     // The kernel wakes a sleeper at our death only where this bit is set. Relaxed:
     // only this thread and the kernel write a locked bell.
     reinterpret_cast<FutexWord*>(entry.bell)->fetch_or(FUTEX_WAITERS, std::memory_order_relaxed);
-    entry.state.store(state_word(BellState::live), std::memory_order_release);  // R2
+    entry.state.store(state_word(BellState::live, incarnation),
+                      std::memory_order_release);  // R2
     reference = {index, incarnation & kIncarnationMask};
     return true;
+}
+
+bool Registry::is_takeable(const BellLayout& entry, std::uint64_t seen,
+                           bool take_dead) const noexcept {
+    if (!take_dead) {
+        return state_of(seen) == BellState::free;
+    }
+    if (state_of(seen) == BellState::live) {
+        return (bell_word(entry).load(std::memory_order_acquire) & FUTEX_OWNER_DIED) != 0;  // A3
+    }
+    // Died while arming or retiring. Only a pid of our own namespace says anything.
+    return state_of(seen) == BellState::arming &&
+           ((seen ^ state_word(BellState::arming, 0)) & kStateNamespaceMask) == 0 &&
+           kill(static_cast<pid_t>(seen >> 32U), 0) != 0 && errno == ESRCH;
 }
 
 bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexcept {
@@ -223,28 +245,22 @@ bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexc
         janitor.armed = true;  // touches it, so that its destructor runs at the thread's end
     }
     const auto start = static_cast<std::uint32_t>(random_nonce());
-    // First what was never used or orderly given back; then what the dead left.
-    // Evidence of deaths is kept for as long as there is room.
-    for (const bool take_dead : {false, true}) {
-        for (std::uint32_t step = 0; step < kEntries; ++step) {
-            const std::uint32_t index = (start + step) % kEntries;
-            BellLayout& entry = entries_[index];
-            const std::uint64_t seen = entry.state.load(std::memory_order_acquire);       // A2
-            const std::uint32_t bell = bell_word(entry).load(std::memory_order_acquire);  // A3
-            bool takeable = state_of(seen) == BellState::free;
-            if (take_dead && state_of(seen) == BellState::live) {
-                takeable = (bell & FUTEX_OWNER_DIED) != 0;
-            } else if (take_dead && state_of(seen) == BellState::arming) {
-                // Died while arming or retiring. Only a pid of our own namespace says
-                // anything.
-                const auto pid = static_cast<pid_t>(seen >> 32U);
-                takeable = ((seen ^ state_word(BellState::arming)) & 0xffff'ff00U) == 0 &&
-                           kill(pid, 0) != 0 && errno == ESRCH;
-            }
-            if (takeable && try_take(entry, seen, thread_bell.reference, index)) {
-                thread_bell.armed = true;
-                reference = thread_bell.reference;
-                return true;
+    // Window by window: first what was never used or orderly given back, then what the dead left,
+    // so that the evidence of deaths is kept for a while, and arming costs no walk over the table
+    // when that is full of it.
+    constexpr std::uint32_t kWindow = 64;
+    for (std::uint32_t window = 0; window < kEntries; window += kWindow) {
+        for (const bool take_dead : {false, true}) {
+            for (std::uint32_t step = window; step < window + kWindow; ++step) {
+                const std::uint32_t index = (start + step) % kEntries;
+                BellLayout& entry = entries_[index];
+                const std::uint64_t seen = entry.state.load(std::memory_order_acquire);  // A2
+                if (is_takeable(entry, seen, take_dead) &&
+                    try_take(entry, seen, thread_bell.reference, index)) {
+                    thread_bell.armed = true;
+                    reference = thread_bell.reference;
+                    return true;
+                }
             }
         }
     }
@@ -256,12 +272,13 @@ bool Registry::arm_this_thread(BellReference& reference, Failure& failure) noexc
 
 void Registry::retire(const BellReference& reference) noexcept {
     BellLayout& entry = entries_[reference.entry % kEntries];
-    entry.incarnation.fetch_add(1, std::memory_order_acq_rel);  // R1: this life has ended
+    // R1: this life has ended
+    const std::uint64_t next = entry.incarnation.fetch_add(1, std::memory_order_acq_rel) + 1;
     // Nobody takes an entry in this state from a living process: it stays ours until the
     // bell is unlocked and off this thread's robust list. R2
-    entry.state.store(state_word(BellState::arming), std::memory_order_release);
+    entry.state.store(state_word(BellState::arming, next), std::memory_order_release);
     pthread_mutex_unlock(mutex_of(entry));
-    entry.state.store(state_word(BellState::free), std::memory_order_release);  // R2
+    entry.state.store(state_word(BellState::free, next), std::memory_order_release);  // R2
 }
 
 void Registry::pass_on(const BellReference& reference) const noexcept {

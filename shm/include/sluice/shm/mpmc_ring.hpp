@@ -135,6 +135,7 @@ enum class RingResult : std::uint8_t {
     pending,  // the oldest claim is not published yet: FIFO, so wait
     closed,
     no_member,  // this thread could not become a member
+    damaged,    // no sequence of operations leaves slots like these
 };
 
 /// A slot that this thread owns, between claim and publication or commit.
@@ -282,6 +283,9 @@ class MpmcRing {
     std::uint64_t position_of(std::uint64_t near, std::int64_t laps) const noexcept {
         return near + (static_cast<std::uint64_t>(laps) << lap_shift_);
     }
+    /// Who is behind jumps ahead and finds his slot soon. The laps of damaged slots can lead round
+    /// in a circle, for ever. (Many: whoever is stopped between two looks is behind again.)
+    std::uint64_t jumps_max() const noexcept { return capacity() + (1ULL << 16U); }
     std::uint64_t find_tail() const noexcept;
     std::uint64_t find_head() const noexcept;
     enum class Next : std::uint8_t { claim, take };
@@ -328,7 +332,7 @@ inline RingResult MpmcRing::claim(ClaimedSlot& claimed) noexcept {
         return RingResult::no_member;
     }
     std::uint64_t position = tail_.load(std::memory_order_relaxed);  // I2
-    for (;;) {
+    for (std::uint64_t jumps = 0;;) {
         SlotLayout& slot = slot_at(position);
         SlotControl seen{slot.control.load(std::memory_order_acquire)};  // A2
         const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
@@ -357,6 +361,9 @@ inline RingResult MpmcRing::claim(ClaimedSlot& claimed) noexcept {
             }
             ++position;  // claimed by another (I1)
         } else if (ahead > 0) {
+            if (++jumps > jumps_max()) [[unlikely]] {
+                return RingResult::damaged;
+            }
             // We are a lap or more behind: EMPTY(l) says that all before it in lap l-1 and it were
             // claimed.
             const std::uint64_t there = position_of(position, ahead);
@@ -408,7 +415,7 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
         }
     }
     std::uint64_t position = head_.load(std::memory_order_relaxed);  // I2
-    for (;;) {
+    for (std::uint64_t jumps = 0;;) {
         SlotLayout& slot = slot_at(position);
         SlotControl seen{slot.control.load(std::memory_order_seq_cst)};  // S3
         const std::int64_t ahead = seen.laps_ahead_of(lap_of(position));
@@ -455,9 +462,12 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
                     ++position;
                     break;  // taken by another (I1)
                 default:
-                    return RingResult::empty;  // no state of ours: damaged
+                    return RingResult::damaged;  // no state of ours
             }
         } else if (ahead > 0) {
+            if (++jumps > jumps_max()) [[unlikely]] {
+                return RingResult::damaged;
+            }
             const std::uint64_t bound = position_of(position, ahead) - capacity() + 1;
             position = static_cast<std::int64_t>(bound - position) > 0 ? bound : position + 1;
             const std::uint64_t hint = layout_->head_hint.load(std::memory_order_relaxed);  // I2

@@ -37,8 +37,8 @@
 namespace sluice::shm {
 
 /// One thread's line in the table.
-/// I1 state is free, arming or live, with the pid of who changed it last; only
-///    compare-and-swap changes it.
+/// I1 state is free, arming or live, with the pid of who changed it last and low bits of the
+///    incarnation; only compare-and-swap takes an entry.
 /// I2 the bell is locked by the entry's thread whenever state is live.
 /// I3 incarnation only grows, and grows before a new tenant's bell can be seen.
 struct BellLayout {
@@ -46,7 +46,7 @@ struct BellLayout {
 
     alignas(8) std::byte bell[kBellBytes];  // a PTHREAD_MUTEX_ROBUST; its first word is the futex
     std::atomic<std::uint64_t> incarnation;
-    std::atomic<std::uint64_t> state;    // pid:32 | pid namespace (low bits):24 | BellState:8
+    std::atomic<std::uint64_t> state;    // pid:32 | pid namespace:12 | incarnation:12 | BellState:8
     std::atomic<std::uint64_t> process;  // ProcessIdentity::nonce of the tenant
     std::uint64_t start_time;            // the rest of its identity, for people and cold starts
     std::uint64_t pid_namespace;
@@ -128,6 +128,7 @@ class Registry {
     static const FutexWord& bell_word(const BellLayout& entry) noexcept {
         return *reinterpret_cast<const FutexWord*>(entry.bell);
     }
+    bool is_takeable(const BellLayout& entry, std::uint64_t seen, bool take_dead) const noexcept;
     bool try_take(BellLayout& entry, std::uint64_t seen, BellReference& reference,
                   std::uint32_t index) noexcept;
 
