@@ -118,6 +118,11 @@ void QueueCore::refuse_or_join(shm::RingResult result) {
     if (result == shm::RingResult::closed) {
         throw Closed(object_ + " is closed");
     }
+    if (result == shm::RingResult::damaged) {
+        throw BadSegment(object_ +
+                         ": its ring is damaged, something else wrote to its memory: remove it and "
+                         "make it anew");
+    }
     if (result == shm::RingResult::no_member) {
         shm::Failure failure;
         if (ring_.members().join(failure) == shm::kNobody) {

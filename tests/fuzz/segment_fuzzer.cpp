@@ -1,0 +1,35 @@
+// libFuzzer over damaged segments: see segment_driver.hpp and README.md.
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "fuzz/segment_driver.hpp"
+
+extern "C" {
+
+int LLVMFuzzerInitialize(int* count, char*** arguments);
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
+
+// SLUICE_SOAK, the seconds that a long run is given, comes last and so wins.
+int LLVMFuzzerInitialize(int* count, char*** arguments) {
+    static std::string soak;
+    static std::vector<char*> all;
+    if (const char* seconds = std::getenv("SLUICE_SOAK"); seconds != nullptr && *seconds != '\0') {
+        soak = std::string("-max_total_time=") + seconds;
+        all.assign(*arguments, *arguments + *count);
+        all.push_back(soak.data());
+        all.push_back(nullptr);
+        *arguments = all.data();
+        *count = static_cast<int>(all.size()) - 1;
+    }
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
+    static sluice::fuzz::SegmentDriver driver;
+    driver.run({data, bytes});
+    return 0;
+}
+
+}  // extern "C"
