@@ -72,8 +72,9 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
                                                 : shape.slot_bytes != wanted.slot_bytes) ||
                     extents != wanted.values_have_extents ||
                     (segment->options() & kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-                    throw BadSegment(object +
-                                     ": has a damaged header: its ring does not fit into it");
+                    throw BadSegment(
+                        object +
+                        ": has a damaged header: its ring does not fit into it; remove it");
                 }
                 const auto wait = static_cast<Wait>(segment->options() & kWaitMask);
                 return std::make_shared<QueueCore>(std::move(segment), shape, wait, object);
@@ -279,8 +280,12 @@ std::span<const std::byte> QueueCore::read_value(const shm::ClaimedSlot& claimed
     if (bytes <= inline_bytes_) [[likely]] {
         return {slot.inline_bytes, bytes};
     }
+    // Both numbers may be damaged. Before a buffer is made of them: no value is longer than all
+    // the memory that the kernel holds for the queue. (For short ones asking costs too much.)
+    constexpr std::uint64_t kShort = 1U << 20U;
     // relaxed: ours, since the slot was claimed
-    if (bytes > slot.extent_bytes.load(std::memory_order_relaxed)) {
+    if (bytes > slot.extent_bytes.load(std::memory_order_relaxed) ||
+        (bytes > kShort && bytes > segment_->mapping().bytes_allocated())) {
         throw BadSegment(object_ + ": a message's length is damaged");
     }
     const std::span<std::byte> buffer = room(context, bytes);
