@@ -1,0 +1,183 @@
+// Histories of the owner-tagged ring, checked as those of a FIFO. This file needs shm/ and
+// tests/support only: compiled against a ring with a planted fault, it is to fail.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "support/history.hpp"
+#include "support/processes.hpp"
+#include "support/recorder.hpp"
+#include "support/ring.hpp"
+
+namespace sluice::shm {
+namespace {
+
+using test::announce_seed;
+using test::End;
+using test::Episode;
+using test::EpisodeOptions;
+using test::faults_of;
+using test::Operation;
+using test::Recorder;
+using test::Ring;
+using test::RingOptions;
+using test::Watchdog;
+
+// Endless: a lost wake-up hangs the test. In chunks: as core/ waits, so that the dead are found.
+enum class Sleep : std::uint8_t { endless, in_chunks };
+
+class RingSubject {
+ public:
+    RingSubject(std::uint64_t capacity, Sleep sleep, unsigned pause_us)
+        : ring_(RingOptions{.capacity = capacity, .first_position = 0ULL - 100}),
+          sleep_(sleep),
+          pause_us_(pause_us) {}
+
+    std::optional<std::uint64_t> put(Recorder& recorder, std::uint64_t value,
+                                     std::mt19937_64& random) {
+        const std::uint64_t form = random() % 32;
+        if (form == 0) {
+            return recorder.give_up(value, [&] {
+                return claim([&](const ClaimedSlot& claimed) { ring_->abandon(claimed); });
+            });
+        }
+        // After "full" it waits: else the log would be full of it.
+        if (form < 16 && !refused_) {
+            const auto count =
+                recorder.put({&value, 1}, [&](auto) { return count_of(ring_.try_put(value)); });
+            refused_ = count && *count == 0;
+            return count;
+        }
+        refused_ = false;
+        return recorder.put({&value, 1}, [&](auto) {
+            return claim([&](const ClaimedSlot& claimed) {
+                pause(random);
+                Ring::store(claimed, value);
+                ring_->publish(claimed);
+            });
+        });
+    }
+
+    bool take(Recorder& recorder, std::mt19937_64& random) {
+        const std::uint64_t form = random() % 16;
+        if (form < 3) {
+            return lease(recorder, random, form == 0 ? End::given_up : End::done);
+        }
+        std::uint64_t value = 0;
+        const bool wait = form >= 10 || refused_;
+        const auto count = recorder.take({&value, 1}, [&](std::span<std::uint64_t> values) {
+            if (!wait) {
+                return count_of(ring_.take(values[0]));
+            }
+            const std::optional<std::uint64_t> taken =
+                sleep_ == Sleep::endless ? ring_.take_endlessly()
+                                         : ring_.take(Wait::spin_then_park, [](std::uint64_t) {});
+            values[0] = taken.value_or(0);
+            return taken ? std::optional<std::size_t>(1) : std::nullopt;
+        });
+        refused_ = count && *count == 0;
+        return count.has_value();
+    }
+
+    void close() { ring_->close(); }
+
+ private:
+    // How many it did; none: closed.
+    static std::optional<std::size_t> count_of(RingResult result) noexcept {
+        return result == RingResult::closed
+                   ? std::nullopt
+                   : std::optional<std::size_t>(result == RingResult::done ? 1 : 0);
+    }
+
+    template <class Use>
+    std::optional<std::size_t> claim(Use&& use) {
+        ClaimedSlot claimed;
+        const bool done = sleep_ == Sleep::endless
+                              ? ring_.claim_endlessly(claimed) == RingResult::done
+                              : ring_.claim(claimed, Wait::park);
+        if (!done) {
+            return std::nullopt;
+        }
+        use(claimed);
+        return 1;
+    }
+
+    bool lease(Recorder& recorder, std::mt19937_64& random, End end) {
+        ClaimedSlot claimed;
+        const auto hold = [&]() -> std::optional<std::uint64_t> {
+            const bool done = sleep_ == Sleep::endless
+                                  ? ring_.claim_read_endlessly(claimed) == RingResult::done
+                                  : ring_.claim_read(claimed, Wait::park);
+            return done ? std::optional(Ring::load(claimed)) : std::nullopt;
+        };
+        const auto release = [&] {
+            pause(random);
+            if (end == End::done) {
+                ring_->commit(claimed);
+            } else {
+                ring_->give_back(claimed);
+            }
+        };
+        return recorder.lease(hold, release, end);
+    }
+
+    // Now and then a claim is held for long: whoever takes it away on a time-out is found out.
+    void pause(std::mt19937_64& random) const {
+        if (pause_us_ != 0 && random() % 256 == 0) {
+            usleep(pause_us_);
+        }
+    }
+
+    Ring ring_;
+    Sleep sleep_;
+    unsigned pause_us_;
+    bool refused_{};  // each process has its own
+};
+
+void expect_fifo(std::uint64_t capacity, const EpisodeOptions& options, Sleep sleep,
+                 unsigned pause_us, std::uint64_t seed) {
+    RingSubject sut(capacity, sleep, pause_us);
+    const std::vector<Operation> history = Episode<RingSubject>(sut, options, seed).run();
+    for (const test::Fault& fault : faults_of(history, capacity)) {
+        ADD_FAILURE() << fault << " (capacity " << capacity << ", " << history.size()
+                      << " operations)";
+    }
+}
+
+TEST(RingHistory, IsThatOfAFifoAndNoWakeUpIsLost) {
+    const Watchdog watchdog(60);
+    std::mt19937_64 random(announce_seed());
+    for (const std::uint64_t capacity : {1ULL, 2ULL, 4ULL, 64ULL}) {
+        for (unsigned side = 1; side <= 3 && !HasFailure(); ++side) {
+            expect_fifo(capacity, {.producers = side, .consumers = side, .puts_each = 8000 / side},
+                        Sleep::endless, 0, random());
+        }
+    }
+}
+
+TEST(RingHistory, OfProcessesThatPauseInTheMiddleIsThatOfAFifo) {
+    const Watchdog watchdog(60);
+    std::mt19937_64 random(announce_seed());
+    for (std::uint64_t capacity = 1; capacity <= 4 && !HasFailure(); capacity *= 2) {
+        expect_fifo(capacity, {.producers = 2, .consumers = 2, .puts_each = 1500, .stops = 10},
+                    Sleep::in_chunks, 15'000, random());
+    }
+}
+
+TEST(RingHistory, OfKilledProcessesIsThatOfAFifo) {
+    const Watchdog watchdog(60);
+    std::mt19937_64 random(announce_seed());
+    for (unsigned step = 0; step < 20 && !HasFailure(); ++step) {
+        const std::uint64_t capacity = 1ULL << (random() % 4);
+        expect_fifo(capacity, {.producers = 2, .consumers = 2, .puts_each = 20'000, .kills = 4},
+                    Sleep::in_chunks, 0, random());
+    }
+}
+
+}  // namespace
+}  // namespace sluice::shm
