@@ -55,19 +55,18 @@ class Ledger {
     }
 
     /// The victim's puts: `values` in their order, `acknowledged` of which have returned. Those
-    /// after them may have happened, in order. Returns how many have.
+    /// after them may have happened, in order: if one has, so have all before it. Returns how many.
     int settle_puts(const std::vector<std::uint64_t>& values, std::uint32_t acknowledged) {
-        int happened = 0;
+        std::size_t happened = acknowledged;
         for (std::size_t index = 0; index < values.size(); ++index) {
-            const bool there = times_[values[index]] != 0;
-            require(there || index >= acknowledged,
-                    "value " + std::to_string(values[index]) + " was acknowledged and is lost");
-            require(!there || happened == static_cast<int>(index),
-                    "value " + std::to_string(values[index]) + " is there, an older one is not");
-            happened += there ? 1 : 0;
-            allowed_.push_back(values[index]);
+            if (times_[values[index]] != 0 && index >= happened) {
+                happened = index + 1;
+            }
         }
-        return happened;
+        for (std::size_t index = 0; index < happened; ++index) {
+            put(values[index]);
+        }
+        return static_cast<int>(happened);
     }
 
     /// Up to `in_doubt` values that nobody has may have been taken by those who died before they
@@ -93,7 +92,7 @@ class Ledger {
                     "value " + std::to_string(value) + " was acknowledged and is lost");
         }
         for (const auto& [value, times] : times_) {
-            require(times == 0 || contains(acknowledged_, value) || contains(allowed_, value),
+            require(times == 0 || contains(acknowledged_, value),
                     "value " + std::to_string(value) + " was invented");
         }
         std::map<std::uint64_t, std::uint64_t> last;  // by putter: the hundreds
@@ -114,7 +113,6 @@ class Ledger {
     }
 
     std::vector<std::uint64_t> acknowledged_;
-    std::vector<std::uint64_t> allowed_;
     std::vector<std::uint64_t> order_;
     std::map<std::uint64_t, int> times_;
 };

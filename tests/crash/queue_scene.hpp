@@ -2,6 +2,8 @@
 // acknowledged is delivered once, in order, to somebody; slots, places and memory are all back.
 #pragma once
 
+#include <sched.h>
+
 #include <array>
 #include <memory>
 #include <optional>
@@ -167,11 +169,11 @@ class QueueScene : public Scene {
         for (std::uint32_t index = 0; index < plan_.puts; ++index) {
             putting.push_back(kVictimValue + index);
         }
+        ledger_.got_by(*notes_);
+        ledger_.got_by(*rival_notes_);
         const int put = ledger_.settle_puts(putting, notes_->put.load());
         ledger_.settle_puts({kRivalValue}, rival_notes_->put.load());
         ledger_.settle_puts({kSleeperValue}, sleepers_put_);
-        ledger_.got_by(*notes_);
-        ledger_.got_by(*rival_notes_);
         const std::uint32_t noted = notes_->got_count.load();
         std::uint32_t in_doubt = returned ? 0 : plan_.gets - noted;
         if (rival_notes_->begun.load() != 0 && rival_notes_->ended.load() == 0) {
@@ -298,6 +300,7 @@ class QueueScene : public Scene {
         try {
             while (!queue_.closed() && sleeper_notes_->put.load() == 0 &&
                    sleeper_notes_->got_count.load() == 0) {
+                sched_yield();
                 if (state_ == QueueState::putter_asleep) {
                     get_by_survivor();
                 } else if (!offered && queue_.try_put(value(next_))) {

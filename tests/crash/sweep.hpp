@@ -11,7 +11,7 @@
 //            all of its points; then both are killed, or the first and the other goes on
 //
 // "Each point" is every instruction of the program's own code, and each entry into and return from
-// the kernel. What hangs is ended by a watchdog, which says where it was.
+// the kernel; of a loop that changes nothing shared, the first four rounds. What hangs is ended by a watchdog, which says where it was.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,8 @@ class Scene {
 
     /// In the victim, before the first point.
     virtual void prepare() {}
+    /// In the survivor, when the victim has been made.
+    virtual void started() {}
     /// In the victim: the operation.
     virtual void act() = 0;
     /// By the survivor, once, when the victim sleeps: what it waits for.
@@ -66,8 +68,9 @@ class Scene {
 using MakeScene = std::function<std::unique_ptr<Scene>()>;
 
 struct SweepOptions {
-    bool pairs{true};     // the pair and the pause sweeps, too
-    bool monotone{true};  // what has happened at a point has happened at each later one
+    bool pause{true};
+    bool pairs{true};  // others work on while the victim stands
+    bool two{false};   // two victims
 };
 
 /// What a sweep has done.
@@ -76,7 +79,8 @@ struct SweepCounts {
     std::uint64_t kills{};
     std::uint64_t pauses{};
     std::uint64_t pairs{};
-    std::uint64_t missed{};  // points that a repetition did not come by
+    std::uint64_t missed{};  // points that a repetition did not come by, though nobody slept
+    std::uint64_t idle{};  // points left out: further rounds of a loop that changes nothing shared
     std::uint64_t states{};
 
     void operator+=(const SweepCounts& other) noexcept;

@@ -132,7 +132,7 @@ void Tracee::restore(std::uintptr_t at) const {
 }
 
 Tracee::Wait Tracee::wait_for_stop(Sleep& sleep) {
-    constexpr unsigned kPollsPerLook = 64;
+    constexpr unsigned kPollsPerLook = 4;
     for (unsigned poll = 1;; ++poll) {
         const pid_t got = waitpid(pid_, &status_, __WALL | (sleep.possible ? WNOHANG : 0));
         if (got == pid_) {
