@@ -276,7 +276,10 @@ std::span<const std::byte> QueueCore::read_value(const shm::ClaimedSlot& claimed
                                                  std::span<std::byte> (*room)(void*, std::size_t),
                                                  void* context) {
     const auto& slot = *reinterpret_cast<const shm::ValueSlotLayout*>(claimed.slot);
-    const std::uint64_t bytes = slot.value_bytes;  // once: what is shared is input
+    // Once, and the compiler must not look again: what is shared is input. relaxed: ours, as below
+    const std::uint64_t bytes =
+        reinterpret_cast<const std::atomic<std::uint64_t>&>(slot.value_bytes)
+            .load(std::memory_order_relaxed);
     if (bytes <= inline_bytes_) [[likely]] {
         return {slot.inline_bytes, bytes};
     }
