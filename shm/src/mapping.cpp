@@ -215,6 +215,47 @@ bool Mapping::publish_as(const std::string& path, Failure& failure) const {
     return true;
 }
 
+namespace {
+
+void refuse(Failure& failure, const std::string& why) {
+    failure.set(FailureKind::not_permitted, why + ": refused; remove it, or choose another name");
+}
+
+void refuse_owner(const std::string& path, uid_t owner, Failure& failure) {
+    failure.set(FailureKind::not_permitted,
+                path + " belongs to user " + std::to_string(owner) + ", this process runs as " +
+                    std::to_string(geteuid()) + ": refused; choose another name");
+}
+
+// Of what open() said: is it that the file is none of ours?
+void refuse_to_open(const std::string& path, Failure& failure) {
+    struct stat info {};
+    switch (failure.error) {
+        case ELOOP:
+            refuse(failure, path + " is a symbolic link");
+            break;
+        case EISDIR:
+        case ENXIO:  // a socket
+        case ENODEV:
+            refuse(failure, path + " is not a plain file");
+            break;
+        case EACCES:
+            if (lstat(path.c_str(), &info) == 0 && info.st_uid != geteuid()) {
+                refuse_owner(path, info.st_uid, failure);
+            } else {
+                failure.set(FailureKind::not_permitted,
+                            path +
+                                " may not be read and written by this process: refused; give "
+                                "it mode 0600, or remove it");
+            }
+            break;
+        default:
+            break;
+    }
+}
+
+}  // namespace
+
 std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t bytes_min,
                                           Failure& failure) {
     // Between open and lock a cleaner may remove the name: then it leads elsewhere,
@@ -226,9 +267,7 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
         mapping.descriptor_ = open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
         if (mapping.descriptor_ < 0) {
             failure.environment("open of " + path);
-            if (errno == ELOOP) {
-                failure.set(FailureKind::not_permitted, path + " is a symbolic link: refused");
-            }
+            refuse_to_open(path, failure);
             return std::nullopt;
         }
         struct stat info {};
@@ -237,14 +276,16 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
             return std::nullopt;
         }
         if (!S_ISREG(info.st_mode)) {
-            failure.set(FailureKind::not_permitted, path + " is not a plain file: refused");
+            refuse(failure, path + " is not a plain file");
             return std::nullopt;
         }
         if (info.st_uid != geteuid()) {
-            failure.set(FailureKind::not_permitted,
-                        path + " belongs to user " + std::to_string(info.st_uid) +
-                            ", this process runs as " + std::to_string(geteuid()) +
-                            ": refused; choose another name");
+            refuse_owner(path, info.st_uid, failure);
+            return std::nullopt;
+        }
+        if (info.st_nlink > 1) {
+            // Somebody else may have made it, to have one object taken for another.
+            refuse(failure, path + " has another name, too (a hard link)");
             return std::nullopt;
         }
         if (!lock_shared(mapping.descriptor_)) {
@@ -262,7 +303,7 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
         if (static_cast<std::uint64_t>(info.st_size) < bytes_min) {
             failure.set(FailureKind::bad_segment,
                         path + " is truncated: " + std::to_string(info.st_size) +
-                            " bytes, too few for a header");
+                            " bytes, too few for a header; remove it");
             return std::nullopt;
         }
         // The header only: it says how much is to be mapped, and is checked first.
@@ -287,7 +328,7 @@ bool Mapping::extend_to(std::size_t bytes, const std::string& path, Failure& fai
         static_cast<std::uint64_t>(info.st_size) < bytes) {
         failure.set(FailureKind::bad_segment, path + " is truncated: its header says " +
                                                   std::to_string(bytes) + " bytes, the file has " +
-                                                  std::to_string(info.st_size));
+                                                  std::to_string(info.st_size) + "; remove it");
         return false;
     }
     munmap(data_, bytes_);

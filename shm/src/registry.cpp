@@ -2,6 +2,7 @@
 #include "sluice/shm/registry.hpp"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,8 +39,8 @@ constexpr std::uint64_t layout_signature() noexcept {
     return fnv1a(Registry::kEntries, hash);
 }
 
-// pid:32 | pid namespace (low bits):12 | incarnation (low bits):12 | BellState:8. The incarnation is
-// there for whoever saw a dead tenant and was stopped: another thread of that process may have
+// pid:32 | pid namespace (low bits):12 | incarnation (low bits):12 | BellState:8. The incarnation
+// is there for whoever saw a dead tenant and was stopped: another thread of that process may have
 // taken the entry meanwhile, and only this tells the two apart.
 constexpr std::uint64_t kStateNamespaceMask = 0xfff0'0000U;
 std::uint64_t state_word(BellState state, std::uint64_t incarnation) noexcept {
@@ -106,6 +107,19 @@ bool describe(Mapping& mapping, Failure& failure, const std::string& path, std::
     return true;
 }
 
+// Whoever may write to it may say of anybody that he is dead.
+bool is_private(const Mapping& mapping, Failure& failure, const std::string& path) {
+    struct stat info {};
+    if (fstat(mapping.descriptor(), &info) != 0 || (info.st_mode & 0077U) == 0) {
+        return true;
+    }
+    failure.set(FailureKind::not_permitted,
+                path +
+                    " is open to other users: refused; give it mode 0600, or end the programs "
+                    "that use it and remove it");
+    return false;
+}
+
 void initialise(Mapping& mapping) {
     const RegistryLayout header{kMagic, kVersion, Registry::kEntries, layout_signature(),
                                 random_nonce()};
@@ -121,7 +135,7 @@ bool obtain(Mapping& mapping, std::uint64_t& nonce, Failure& failure) {
         failure = {};
         if (auto opened = Mapping::open_file(path, sizeof(RegistryLayout), failure)) {
             mapping = std::move(*opened);
-            return describe(mapping, failure, path, nonce) &&
+            return is_private(mapping, failure, path) && describe(mapping, failure, path, nonce) &&
                    mapping.extend_to(round_up(kRegistryBytes, mapping.page_bytes()), path, failure);
         }
         if (failure.kind != FailureKind::environment || failure.error != ENOENT) {

@@ -135,36 +135,44 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
         failure.set(FailureKind::bad_segment, path + " " + why);
         return false;
     };
+    const std::string remove = "; remove it, or choose another name";
+    const std::string end_and_remove = "; end the programs that use it, then remove it";
     const auto* shared = reinterpret_cast<const SegmentLayout*>(mapping_.data());
     if (shared->ready.load(std::memory_order_acquire) != SegmentLayout::kReady) {  // A1
-        return refuse("is not a sluice segment, or was never completed");
+        return refuse("is not a sluice segment, or was never completed" + remove);
     }
     // One copy, then checks of the copy: another process may write while we read.
     struct Copy {
         alignas(8) std::byte bytes[offsetof(SegmentLayout, ready)];
     } copy;
     std::memcpy(copy.bytes, mapping_.data(), sizeof copy.bytes);
+    // Nor may the compiler look at the shared bytes again in place of the copy.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     const auto* header = reinterpret_cast<const SegmentLayout*>(copy.bytes);
     if (header->magic != SegmentLayout::kMagic) {
-        return refuse("is not a sluice segment (wrong magic)");
+        return refuse("is not a sluice segment (wrong magic)" + remove);
     }
     if (header->version != SegmentLayout::kVersion) {
         return refuse("is of segment version " + std::to_string(header->version) +
-                      ", this build reads version " + std::to_string(SegmentLayout::kVersion));
+                      ", this build reads version " + std::to_string(SegmentLayout::kVersion) +
+                      end_and_remove);
     }
     if (header->kind != static_cast<std::uint32_t>(expected.kind)) {
         return refuse("is a " + std::string(to_string(static_cast<SegmentKind>(header->kind))) +
-                      ", not a " + std::string(to_string(expected.kind)));
+                      ", not a " + std::string(to_string(expected.kind)) +
+                      "; open it as what it is, or choose another name");
     }
     std::string type(header->type_text, strnlen(header->type_text, SegmentLayout::kTypeTextBytes));
     for (char& character : type) {
         character = character >= ' ' && character <= '~' ? character : '?';
     }
     if (header->type_signature != expected.type_signature) {
-        return refuse("carries values of type " + type + ", not " + expected.type_text);
+        return refuse("carries values of type " + type + ", not " + expected.type_text +
+                      "; open it with that type, or choose another name");
     }
     if (header->layout_signature != full_layout_signature(expected.layout_signature)) {
-        return refuse("has another memory layout: it was made by another version of sluice");
+        return refuse("has another memory layout: it was made by another version of sluice" +
+                      end_and_remove);
     }
     const std::uint64_t total = header->total_bytes;
     const std::uint64_t members_end =
@@ -175,13 +183,12 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
         header->members_offset != round_up(sizeof(SegmentLayout), kIsolationBytes) ||
         header->body_offset % kIsolationBytes != 0 || header->body_offset < members_end ||
         header->body_offset >= total || total % mapping_.page_bytes() != 0 || total == 0) {
-        return refuse("has a damaged header: its offsets do not fit together");
+        return refuse("has a damaged header: its offsets do not fit together; remove it");
     }
     if (header->registry_nonce != registry->nonce()) {
         return refuse(
             "belongs to another table of participants (another user's, or /dev/shm was cleared "
-            "while "
-            "it was in use): its members' deaths could not be seen");
+            "while it was in use): its members' deaths could not be seen; remove it");
     }
     if (!mapping_.extend_to(total, path, failure)) {
         return false;

@@ -269,7 +269,8 @@ typename SlotChannel<T>::Ends SlotChannel<T>::make(std::string_view name, bool c
     if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kPipeCapacityMax ||
         sizeof(PipeLayout) + 2 * ring_bytes(segment.capacity()) > segment.body_bytes() ||
         (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-        throw BadSegment(object + ": has a damaged header: its rings do not fit into it");
+        throw BadSegment(object +
+                         ": has a damaged header: its rings do not fit into it; remove it");
     }
     return {std::make_shared<SlotChannel>(pipe, Side::first),
             std::make_shared<SlotChannel>(pipe, Side::second)};

@@ -51,8 +51,8 @@ class Mapping {
 
     /// Opens what publish_as() named, with a shared kernel lock on it for as long as
     /// it is mapped here.
-    /// Errors: environment (ENOENT: no such object); not_permitted: another user's, or
-    /// not a plain file.
+    /// Errors: environment (ENOENT: no such object); not_permitted: another user's, not a
+    /// plain file, or one of several names; bad_segment: shorter than `bytes_min`.
     static std::optional<Mapping> open_file(const std::string& path, std::size_t bytes_min,
                                             Failure& failure);
 
