@@ -78,7 +78,8 @@ ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missin
         segment.capacity() % segment.mapping().page_bytes() != 0 ||
         data_offset(segment, 1) + segment.capacity() > segment.mapping().bytes() ||
         (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-        throw BadSegment(shape.object + ": has a damaged header: its rings do not fit into it");
+        throw BadSegment(shape.object +
+                         ": has a damaged header: its rings do not fit into it; remove it");
     }
     auto forward = map_data(pipe, 0);
     auto backward = pipe->duplex() ? map_data(pipe, 1) : nullptr;
@@ -223,29 +224,31 @@ bool ByteChannel::wait_record(std::span<const std::byte>& payload, std::uint32_t
 
 bool ByteChannel::receive(std::span<const std::byte>& message, std::vector<std::byte>& gathered,
                           Deadline deadline) {
-    std::uint32_t flags = 0;
-    if (!wait_record(message, flags, deadline)) {
-        return false;
-    }
-    in_place_bytes_ = message.size();
-    if ((flags & shm::RecordLayout::kMore) == 0) [[likely]] {
-        return true;
-    }
-    gathered.clear();
     for (;;) {
+        std::uint32_t flags = 0;
+        // In the middle of a message the deadline counts, too: what has come stays gathered for
+        // the next call. A sender that died there: drained, then Closed; what came is discarded.
+        if (!wait_record(message, flags, deadline)) {
+            return false;
+        }
+        in_place_bytes_ = message.size();
+        const bool more = (flags & shm::RecordLayout::kMore) != 0;
+        if (!more && !gathering_) [[likely]] {
+            return true;
+        }
+        if (!gathering_) {
+            gathered.clear();
+            gathering_ = true;
+        }
         gathered.insert(gathered.end(), message.begin(), message.end());
-        if ((flags & shm::RecordLayout::kMore) == 0) {
-            break;
+        if (!more) {
+            gathering_ = false;
+            message = gathered;
+            return true;
         }
         receiving_.consume(message.size());
         in_place_bytes_ = kNothing;
-        // A sender that died in the middle: drained, then Closed; what came of the message is
-        // discarded.
-        static_cast<void>(wait_record(message, flags, Deadline::never()));
-        in_place_bytes_ = message.size();
     }
-    message = gathered;
-    return true;
 }
 
 void ByteChannel::finish() {

@@ -170,7 +170,9 @@ void ConnectionCore::throw_closed() const {
 }
 
 void ConnectionCore::throw_damaged() const {
-    throw BadSegment(pipe_->object() + ": the ring holds a record whose length cannot be");
+    throw BadSegment(pipe_->object() +
+                     ": the ring holds a record whose length cannot be: something else wrote to "
+                     "its memory; remove it and make it anew");
 }
 
 void ConnectionCore::check_sendable_slowly() {

@@ -45,9 +45,9 @@ class ByteChannel final : public ConnectionCore {
     /// message is finished. Throws Closed.
     bool send(std::span<const std::byte> message, Deadline deadline);
 
-    /// One message, in place where it is one record, else gathered in `gathered`. Empty
-    /// optional-like: false when the deadline passed before its first fragment came. Throws Closed
-    /// once drained, BadSegment. finish() takes it.
+    /// One message, in place where it is one record, else gathered in `gathered`, which must be the
+    /// same each time: false when the deadline passed first, and then the fragments that have come
+    /// stay there. Throws Closed once drained, BadSegment. finish() takes it.
     bool receive(std::span<const std::byte>& message, std::vector<std::byte>& gathered,
                  Deadline deadline);
     /// Commit store of the receive: to be called once after each, before the next.
@@ -78,6 +78,7 @@ class ByteChannel final : public ConnectionCore {
     shm::ByteRing sending_{};
     shm::ByteRing receiving_{};
     std::uint64_t in_place_bytes_{kNothing};
+    bool gathering_{};  // some fragments of a message were taken, not yet the last
     static constexpr std::uint64_t kNothing = ~std::uint64_t{0};
 };
 

@@ -22,6 +22,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -71,8 +72,9 @@ class ByteRing {
     /// Takes up the positions where the last user of this end left them.
     void resume() noexcept {
         full_fence_ = !register_for_heavy_fence();
-        write_ = layout_->write_position.load(std::memory_order_acquire);  // A1
-        read_ = layout_->read_position.load(std::memory_order_acquire);    // A2
+        // Damaged positions may be anything: I3 is what the loads of records rely on.
+        write_ = layout_->write_position.load(std::memory_order_acquire) & ~kPadding;  // A1
+        read_ = layout_->read_position.load(std::memory_order_acquire) & ~kPadding;    // A2
         credit_end_ = read_ + capacity_;
         published_ = read_;
     }
@@ -122,8 +124,10 @@ class ByteRing {
                 return Peek::empty;
             }
         }
-        RecordLayout record{};
-        std::memcpy(&record, at(read_), sizeof record);  // once: what is shared is input
+        // Once, and the compiler must not look again: what is shared is input. relaxed: A1 above
+        const auto record = std::bit_cast<RecordLayout>(
+            std::atomic_ref(*reinterpret_cast<std::uint64_t*>(at(read_)))
+                .load(std::memory_order_relaxed));
         if (record_bytes(record.payload_bytes) > published_ - read_ ||
             published_ - read_ > capacity_) {
             return Peek::damaged;
@@ -145,8 +149,9 @@ class ByteRing {
     GateLayout& gate() const noexcept { return layout_->gate; }
 
  private:
+    static constexpr std::uint64_t kPadding = 7;
     static constexpr std::uint64_t record_bytes(std::uint64_t payload_bytes) noexcept {
-        return sizeof(RecordLayout) + ((payload_bytes + 7) & ~std::uint64_t{7});
+        return sizeof(RecordLayout) + ((payload_bytes + kPadding) & ~kPadding);
     }
     std::byte* at(std::uint64_t position) const noexcept {
         return data_ + (position & (capacity_ - 1));

@@ -143,8 +143,12 @@ class SpscRing {
         write_ = layout_->write_position.load(std::memory_order_acquire);
         read_ = layout_->read_position.load(std::memory_order_acquire);  // A2
         credit_end_ = read_ + capacity();
-        // A producer that died between numbering a slot and counting it: the message exists.
-        while (number_at(write_).load(std::memory_order_acquire) == write_ + 1) {  // A1
+        // A producer that died between numbering a slot and counting it: the message exists. (No
+        // more of them than slots, whatever the memory says.)
+        for (std::uint64_t step = 0; step < capacity(); ++step) {
+            if (number_at(write_).load(std::memory_order_acquire) != write_ + 1) {  // A1
+                break;
+            }
             ++write_;
         }
     }
