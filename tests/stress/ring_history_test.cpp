@@ -31,12 +31,23 @@ using test::Watchdog;
 // Endless: a lost wake-up hangs the test. In chunks: as core/ waits, so that the dead are found.
 enum class Sleep : std::uint8_t { endless, in_chunks };
 
+// Drops: leases are given back. Each tells all getters to look for what came back, and so would
+// hide that a rescue did not.
+enum class Drops : std::uint8_t { none, some };
+
+// How its processes behave. One in `pause_one_in` claims, if not 0, is held for `pause_us`: whoever
+// takes it away on a time-out is found out, and kills hit it.
+struct Manner {
+    Sleep sleep{Sleep::endless};
+    Drops drops{Drops::some};
+    unsigned pause_one_in{};
+    unsigned pause_us{};
+};
+
 class RingSubject {
  public:
-    RingSubject(std::uint64_t capacity, Sleep sleep, unsigned pause_us)
-        : ring_(RingOptions{.capacity = capacity, .first_position = 0ULL - 100}),
-          sleep_(sleep),
-          pause_us_(pause_us) {}
+    RingSubject(std::uint64_t capacity, const Manner& manner)
+        : ring_(RingOptions{.capacity = capacity, .first_position = 0ULL - 100}), manner_(manner) {}
 
     std::optional<std::uint64_t> put(Recorder& recorder, std::uint64_t value,
                                      std::mt19937_64& random) {
@@ -66,7 +77,8 @@ class RingSubject {
     bool take(Recorder& recorder, std::mt19937_64& random) {
         const std::uint64_t form = random() % 16;
         if (form < 3) {
-            return lease(recorder, random, form == 0 ? End::given_up : End::done);
+            const bool drop = form == 0 && manner_.drops == Drops::some;
+            return lease(recorder, random, drop ? End::given_up : End::done);
         }
         std::uint64_t value = 0;
         const bool wait = form >= 10 || refused_;
@@ -75,8 +87,9 @@ class RingSubject {
                 return count_of(ring_.take(values[0]));
             }
             const std::optional<std::uint64_t> taken =
-                sleep_ == Sleep::endless ? ring_.take_endlessly()
-                                         : ring_.take(Wait::spin_then_park, [](std::uint64_t) {});
+                manner_.sleep == Sleep::endless
+                    ? ring_.take_endlessly()
+                    : ring_.take(Wait::spin_then_park, [](std::uint64_t) {});
             values[0] = taken.value_or(0);
             return taken ? std::optional<std::size_t>(1) : std::nullopt;
         });
@@ -97,7 +110,7 @@ class RingSubject {
     template <class Use>
     std::optional<std::size_t> claim(Use&& use) {
         ClaimedSlot claimed;
-        const bool done = sleep_ == Sleep::endless
+        const bool done = manner_.sleep == Sleep::endless
                               ? ring_.claim_endlessly(claimed) == RingResult::done
                               : ring_.claim(claimed, Wait::park);
         if (!done) {
@@ -110,7 +123,7 @@ class RingSubject {
     bool lease(Recorder& recorder, std::mt19937_64& random, End end) {
         ClaimedSlot claimed;
         const auto hold = [&]() -> std::optional<std::uint64_t> {
-            const bool done = sleep_ == Sleep::endless
+            const bool done = manner_.sleep == Sleep::endless
                                   ? ring_.claim_read_endlessly(claimed) == RingResult::done
                                   : ring_.claim_read(claimed, Wait::park);
             return done ? std::optional(Ring::load(claimed)) : std::nullopt;
@@ -126,22 +139,20 @@ class RingSubject {
         return recorder.lease(hold, release, end);
     }
 
-    // Now and then a claim is held for long: whoever takes it away on a time-out is found out.
     void pause(std::mt19937_64& random) const {
-        if (pause_us_ != 0 && random() % 256 == 0) {
-            usleep(pause_us_);
+        if (manner_.pause_one_in != 0 && random() % manner_.pause_one_in == 0) {
+            usleep(manner_.pause_us);
         }
     }
 
     Ring ring_;
-    Sleep sleep_;
-    unsigned pause_us_;
+    Manner manner_;
     bool refused_{};  // each process has its own
 };
 
-void expect_fifo(std::uint64_t capacity, const EpisodeOptions& options, Sleep sleep,
-                 unsigned pause_us, std::uint64_t seed) {
-    RingSubject sut(capacity, sleep, pause_us);
+void expect_fifo(std::uint64_t capacity, const EpisodeOptions& options, const Manner& manner,
+                 std::uint64_t seed) {
+    RingSubject sut(capacity, manner);
     const std::vector<Operation> history = Episode<RingSubject>(sut, options, seed).run();
     for (const test::Fault& fault : faults_of(history, capacity)) {
         ADD_FAILURE() << fault << " (capacity " << capacity << ", " << history.size()
@@ -155,7 +166,7 @@ TEST(RingHistory, IsThatOfAFifoAndNoWakeUpIsLost) {
     for (const std::uint64_t capacity : {1ULL, 2ULL, 4ULL, 64ULL}) {
         for (unsigned side = 1; side <= 3 && !HasFailure(); ++side) {
             expect_fifo(capacity, {.producers = side, .consumers = side, .puts_each = 8000 / side},
-                        Sleep::endless, 0, random());
+                        {}, random());
         }
     }
 }
@@ -165,17 +176,21 @@ TEST(RingHistory, OfProcessesThatPauseInTheMiddleIsThatOfAFifo) {
     std::mt19937_64 random(announce_seed());
     for (std::uint64_t capacity = 1; capacity <= 4 && !HasFailure(); capacity *= 2) {
         expect_fifo(capacity, {.producers = 2, .consumers = 2, .puts_each = 1500, .stops = 10},
-                    Sleep::in_chunks, 15'000, random());
+                    {.sleep = Sleep::in_chunks, .pause_one_in = 256, .pause_us = 15'000}, random());
     }
 }
 
 TEST(RingHistory, OfKilledProcessesIsThatOfAFifo) {
     const Watchdog watchdog(60);
     std::mt19937_64 random(announce_seed());
-    for (unsigned step = 0; step < 20 && !HasFailure(); ++step) {
+    for (unsigned step = 0; step < 60 && !HasFailure(); ++step) {
         const std::uint64_t capacity = 1ULL << (random() % 4);
         expect_fifo(capacity, {.producers = 2, .consumers = 2, .puts_each = 20'000, .kills = 4},
-                    Sleep::in_chunks, 0, random());
+                    {.sleep = Sleep::in_chunks,
+                     .drops = step % 2 == 0 ? Drops::none : Drops::some,
+                     .pause_one_in = 16,
+                     .pause_us = 200},
+                    random());
     }
 }
 

@@ -50,7 +50,7 @@ struct Item {
 };
 
 /// An item as the value of a queue or pipe of T: itself, or a text that is mostly short, sometimes
-/// longer than its slot, and now and then 100 KB.
+/// longer than its slot, and sometimes 100 KB.
 template <class T>
 T value_of(const Item& item);
 template <>
@@ -59,10 +59,10 @@ inline Item value_of<Item>(const Item& item) {
 }
 inline std::size_t filler_bytes(const Item& item) noexcept {
     const std::uint64_t dice = mix(item.proof);
-    if (dice % 64 == 0) {
+    if (dice % 16 == 0) {
         return 100'000;
     }
-    return dice % 16 == 1 ? 500 + (dice >> 32U) % 8000 : (dice >> 32U) % 150;
+    return dice % 8 == 1 ? 500 + (dice >> 32U) % 8000 : (dice >> 32U) % 150;
 }
 template <>
 inline std::string value_of<std::string>(const Item& item) {

@@ -48,6 +48,7 @@ constexpr std::size_t kTextCapacity = 32;
 constexpr std::size_t kNarrowCapacity = 4;
 constexpr std::uint64_t kKeptBytes = 64U << 10U;  // beside each slot, for the next value
 constexpr seconds kHang{60};
+constexpr milliseconds kGapMax{100};  // between two kills, and looks at the progress
 
 seconds soak_time() {
     const char* given = std::getenv("SLUICE_SOAK");
@@ -212,6 +213,7 @@ class Soak : public ::testing::Test {
     bool session_disturbed_{};                               // one of the talkers was killed
     std::array<std::uint64_t, kQueues> passed_seen_{};
     std::array<Clock::time_point, kQueues> passed_at_{};
+    Clock::time_point looked_at_{};
 };
 
 bool Soak::may_be_killed(std::uint32_t round, unsigned worker) const {
@@ -266,6 +268,10 @@ void Soak::note_death(std::uint32_t round, unsigned worker) {
 
 void Soak::measure_standstill(std::uint32_t round) {
     const Clock::time_point now = Clock::now();
+    if (now - looked_at_ > 4 * kGapMax) {
+        passed_at_.fill(now);  // this process was kept waiting for a processor: so were they
+    }
+    looked_at_ = now;
     for (unsigned worker = 0; worker < kWorkers - kTalkers; ++worker) {
         const unsigned queue = task_of(round, worker).queue;
         const std::uint64_t passed = ledger_->passed[queue].load(std::memory_order_relaxed);
@@ -536,8 +542,8 @@ void Soak::run_round(std::uint32_t round, Clock::duration time) {
         }
     }
     // Some rounds are calm, others a massacre.
-    constexpr std::uint64_t kGapsUs[] = {3'000, 10'000, 100'000};
-    const std::uint64_t gap = kGapsUs[random_() % 3];
+    constexpr std::chrono::microseconds kGaps[] = {milliseconds(3), milliseconds(10), kGapMax};
+    const auto gap = static_cast<std::uint64_t>(kGaps[random_() % 3].count());
     while (Clock::now() < end) {
         tend_pipe(round);
         usleep(static_cast<useconds_t>(random_() % gap));

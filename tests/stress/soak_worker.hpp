@@ -160,7 +160,10 @@ class Worker {
             note_.doing.store(Doing::leasing, std::memory_order_relaxed);
             std::optional<Lease<T>> lease =
                 form == 0 ? queue.try_lease_for(Clock(1)) : std::optional(queue.lease());
-            return lease && !one_in(16) && commit(queue, index, *lease);
+            // No drops in every other round: each tells all getters to look for what came back, and
+            // so would hide that a rescue did not.
+            const bool drop = round_ % 2 == 0 && one_in(16);
+            return lease && !drop && commit(queue, index, *lease);
         }
         note_.doing.store(Doing::getting, std::memory_order_relaxed);
         std::vector<T> values(kBatchMax);
