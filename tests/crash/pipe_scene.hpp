@@ -72,7 +72,12 @@ class PipeScene : public Scene {
             test::await([this] { return test::sleeps_in_futex(peer_.pid()); });
         }
     }
-    void started() override { victims().close(); }  // this process's copy of it
+    void started() override {
+        victims().close();  // this process's copy of it
+        if (plan_.direction == Direction::victim_receives && state_ == PipeState::wrapping) {
+            require(Ends::try_send(mine(), next_++), "the scene cannot be set: no room");
+        }
+    }
     void act() override {
         try {
             plan_.act(*this);
@@ -81,6 +86,7 @@ class PipeScene : public Scene {
         notes_->ended.store(1);
     }
     bool may_sleep() const override { return plan_.may_sleep; }
+    bool depends_on_others() const override { return Ends::kCapacity == 0; }
     void wake() override {
         if (plan_.direction == Direction::victim_sends) {
             take(Ends::try_recv(mine()));

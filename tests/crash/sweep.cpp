@@ -18,8 +18,12 @@
 namespace sluice::crash {
 namespace {
 
-// One scene may take this long. A watchdog, no speed limit.
-constexpr unsigned kWatchdogSeconds = 40;
+// One scene may take this long. A watchdog, no speed limit: mutants that hang are given less.
+unsigned watchdog_seconds() {
+    constexpr unsigned kSeconds = 60;
+    const char* given = std::getenv("SLUICE_SWEEP_WATCHDOG");
+    return given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : kSeconds;
+}
 
 // Where the sweep is, for the watchdog's last words.
 char whereabouts[512];
@@ -47,7 +51,7 @@ class Whereabouts {
     void at(const char* what, std::size_t index, const Point& point) const {
         std::snprintf(whereabouts, sizeof whereabouts, "%s: %s at point %zu (%#zx, hit %u)",
                       name_.c_str(), what, index, static_cast<std::size_t>(point.pc), point.hit);
-        alarm(kWatchdogSeconds);
+        alarm(watchdog_seconds());
     }
     [[noreturn]] void rethrow(const std::exception& error) const {
         throw Violation(std::string(whereabouts) + ": " + error.what());
@@ -153,12 +157,13 @@ class Sweep {
                 ++counts_.idle;
                 continue;
             }
-            if (seen.emplace(hashes[index], index).second) {
+            // What the kernel holds of it changes with its calls.
+            if (seen.emplace(hashes[index], index).second || !is_own_code(all[index].pc)) {
                 recording.states.push_back(recording.points.size());
             }
             recording.points.push_back(all[index]);
         }
-        recording.slept = victim->slept();
+        recording.slept = victim->slept() || scene->depends_on_others();
         victim->kill();
         if (recording.slept) {
             // How often it slept and looked again is chance, and the rounds are alike.

@@ -53,6 +53,8 @@ class Scene {
     /// By the survivor, once, when the victim sleeps: what it waits for.
     virtual void wake() {}
     virtual bool may_sleep() const { return false; }
+    /// Whether the operation's way depends on how fast another process is.
+    virtual bool depends_on_others() const { return false; }
 
     /// By the survivor, while the victim stands still: operations that must neither be harmed by it
     /// nor harm it. Must not wait for the victim.
