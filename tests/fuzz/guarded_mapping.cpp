@@ -19,18 +19,20 @@
 
 namespace {
 
-std::map<void*, std::size_t>& guarded() {
-    static std::map<void*, std::size_t> mappings;
+struct Guarded {
+    std::size_t bytes{};
+    std::size_t poisoned{};  // so many of its last
+};
+std::map<void*, Guarded>& guarded() {
+    static std::map<void*, Guarded> mappings;
     return mappings;
 }
 
-void poison_rest([[maybe_unused]] std::byte* data, std::size_t bytes, off_t offset) {
+// How many bytes at its end the segment does not use.
+std::size_t unused(std::size_t bytes, off_t offset) {
     const sluice::fuzz::MappingEnd& end = sluice::fuzz::expected_mapping_end;
-    if (offset == 0 && end.used_bytes != 0 && bytes == end.mapped_bytes) {
-#ifdef SLUICE_FUZZ_ASAN
-        ASAN_POISON_MEMORY_REGION(data + end.used_bytes, bytes - end.used_bytes);
-#endif
-    }
+    return offset == 0 && end.used_bytes != 0 && bytes == end.mapped_bytes ? bytes - end.used_bytes
+                                                                           : 0;
 }
 
 }  // namespace
@@ -59,8 +61,11 @@ void* sluice_fuzz_mmap(void* address, std::size_t bytes, int protection, int fla
         errno = error;
         return MAP_FAILED;
     }
-    guarded().emplace(data, whole);
-    poison_rest(data, bytes, offset);
+    const Guarded made{whole, unused(bytes, offset)};
+#ifdef SLUICE_FUZZ_ASAN
+    ASAN_POISON_MEMORY_REGION(data + bytes - made.poisoned, made.poisoned);
+#endif
+    guarded().emplace(data, made);
     return data;
 }
 
@@ -70,12 +75,14 @@ int sluice_fuzz_munmap(void* address, std::size_t bytes) noexcept {
         return munmap(address, bytes);
     }
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    const std::size_t whole = found->second;
+    const Guarded gone = found->second;
     guarded().erase(found);
+    auto* data = static_cast<std::byte*>(address);
 #ifdef SLUICE_FUZZ_ASAN
-    ASAN_UNPOISON_MEMORY_REGION(address, whole);
+    // Not the whole: a damaged segment may be mapped with very many bytes that nobody touches.
+    ASAN_UNPOISON_MEMORY_REGION(data + gone.bytes - gone.poisoned, gone.poisoned);
 #endif
-    return munmap(static_cast<std::byte*>(address) - page, whole + 2 * page);
+    return munmap(data - page, gone.bytes + 2 * page);
 }
 
 }  // extern "C"

@@ -347,9 +347,11 @@ void Scene::patch_length(Reader& program) {
 }
 
 void Scene::patch_record(Reader& program) {
-    // The data of the two directions is the end of the file; the first records lie at its begin.
+    // The data of the two directions begins at a page's boundary, and the oldest records there.
     const std::uint8_t where = program.byte();
-    const std::size_t data = bytes_ - (where % 2U + 1U) * capacity_;
+    const std::size_t control = sizeof(detail::PipeLayout) + 2 * sizeof(shm::ByteRingLayout);
+    const std::size_t data =
+        shm::round_up(body_offset_ + control, shm::kPageBytesMin) + where % 2U * capacity_;
     const shm::RecordLayout record{program.half(), program.byte() % 4U};
     write(data + 8 * (where / 2U), &record, sizeof record);
 }
@@ -407,8 +409,11 @@ class QueueScene final : public Scene {
             require(queue.try_put(make_value<T>(which, true)), "put");
             require(queue.try_get().has_value(), "get");
         }
-        for (std::uint8_t which = 0; which < (state == QueueState::full ? 4 : 3); ++which) {
-            require(queue.try_put(make_value<T>(which * 2U + 1U, true)), "put");
+        for (const unsigned which : {1U, 3U, 5U}) {
+            require(queue.try_put(make_value<T>(static_cast<std::uint8_t>(which), true)), "put");
+        }
+        if (state == QueueState::full) {
+            require(queue.try_put(make_value<T>(7, true)), "put");
         }
         if (state == QueueState::crashed) {
             leave_a_corpse([&] {
@@ -796,7 +801,7 @@ void SegmentDriver::run(std::span<const std::uint8_t> program) {
     for (std::size_t command = 0; command < kCommandsMax && !reader.done(); ++command) {
         const std::uint8_t code = reader.byte();
         if (code >= 128) {
-            scene.patch(code - 128U, reader, asked);
+            scene.patch(static_cast<std::uint8_t>(code - 128U), reader, asked);
             continue;
         }
         const std::uint8_t argument = reader.byte();

@@ -8,8 +8,15 @@
 
 extern "C" {
 
+const char* __asan_default_options();
 int LLVMFuzzerInitialize(int* count, char*** arguments);
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes);
+
+// What was freed is watched for a while, not for the default's 256 MiB: a program lasts a
+// millisecond.
+const char* __asan_default_options() {
+    return "quarantine_size_mb=16";
+}
 
 // SLUICE_SOAK, the seconds that a long run is given, comes last and so wins.
 int LLVMFuzzerInitialize(int* count, char*** arguments) {
