@@ -13,6 +13,7 @@
 #include "support/processes.hpp"
 #include "support/recorder.hpp"
 #include "support/ring.hpp"
+#include "support/sanitizers.hpp"
 
 namespace sluice::shm {
 namespace {
@@ -183,7 +184,8 @@ TEST(RingHistory, OfProcessesThatPauseInTheMiddleIsThatOfAFifo) {
 TEST(RingHistory, OfKilledProcessesIsThatOfAFifo) {
     const Watchdog watchdog(60);
     std::mt19937_64 random(announce_seed());
-    for (unsigned step = 0; step < 60 && !HasFailure(); ++step) {
+    const unsigned steps = test::kUnderAddressSanitizer ? 6 : 60;  // it makes forks slow
+    for (unsigned step = 0; step < steps && !HasFailure(); ++step) {
         const std::uint64_t capacity = 1ULL << (random() % 4);
         expect_fifo(capacity, {.producers = 2, .consumers = 2, .puts_each = 20'000, .kills = 4},
                     {.sleep = Sleep::in_chunks,
