@@ -340,8 +340,24 @@ FutexWatch MpmcRing::stuck_putting() noexcept {
 FutexWatch MpmcRing::stuck_getting() noexcept {
     // A reader that died holds a message that nobody is stuck on: look at everyone.
     members().rescue();
-    const SlotControl seen{slot_at(find_head()).control.load(std::memory_order_acquire)};  // A1
-    return seen.owner() == kNobody ? FutexWatch{} : members().watch(seen.owner());
+    const std::uint64_t head = find_head();
+    const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};  // A1
+    if (seen.owner() != kNobody) {
+        return members().watch(seen.owner());
+    }
+    // Nothing at the head. The youngest message that another still reads comes back when he dies.
+    // Not the whole of a long ring: who is not named is found when the sleep's chunk ends.
+    constexpr std::uint64_t kWatchedMax = 64;
+    const std::uint64_t watched = capacity() < kWatchedMax ? capacity() : kWatchedMax;
+    const MemberId me = members().id();
+    for (std::uint64_t step = 1; step <= watched; ++step) {
+        const SlotControl taken{
+            slot_at(head - step).control.load(std::memory_order_acquire)};  // A1
+        if (taken.state() == SlotState::reading && taken.owner() != me) {
+            return members().watch(taken.owner());
+        }
+    }
+    return {};
 }
 
 }  // namespace sluice::shm
