@@ -1,7 +1,7 @@
-// From SIGKILL to a survivor's next completed operation: it sleeps, waiting for somebody whom it can
-// name, and that one is killed. Beside it, what the kernel itself takes to say so: the bell (a robust
-// futex) seen by a process that spins on it, and a pidfd, which tells only when the dead one's
-// memory has been torn down.
+// From SIGKILL to a survivor's next completed operation: it sleeps, waiting for somebody whom it
+// can name, and that one is killed. Beside it, what the kernel itself takes to say so: the bell (a
+// robust futex) seen by a process that spins on it, and a pidfd, which tells only when the dead
+// one's memory has been torn down.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/futex.h>

@@ -11,7 +11,8 @@
 //            all of its points; then both are killed, or the first and the other goes on
 //
 // "Each point" is every instruction of the program's own code, and each entry into and return from
-// the kernel; of a loop that changes nothing shared, the first four rounds. What hangs is ended by a watchdog, which says where it was.
+// the kernel; of a loop that changes nothing shared, the first four rounds. What hangs is ended by a
+// watchdog, which says where it was.
 #pragma once
 
 #include <cstdint>
