@@ -158,7 +158,7 @@ class Scene {
     bool damaged() const noexcept { return damaged_; }
 
     void open() {
-        expected_mapping_end = {bytes_, header_damaged_ ? 0 : used_bytes_};
+        expect_mapping_end();
         open_handle();
     }
     virtual bool is_open() const noexcept = 0;
@@ -168,6 +168,10 @@ class Scene {
  protected:
     virtual void open_handle() = 0;
 
+    /// Before each opening. A damaged header may make use of what is left of the last page.
+    void expect_mapping_end() const noexcept {
+        expected_mapping_end = {bytes_, header_damaged_ ? 0 : used_bytes_};
+    }
     /// To be called when the segment is as the programs are to find it.
     void capture(bool has_memory_beside = false) {
         descriptor_ = ::open(path_of_name(name_).c_str(), O_RDWR | O_CLOEXEC);
@@ -520,6 +524,7 @@ void QueueScene<T>::operate(std::uint8_t operation, std::uint8_t argument) {
             break;
         case 18:
             second_.reset();
+            this->expect_mapping_end();
             second_.emplace(Queue<T>::open(name()));
             break;
         default:
