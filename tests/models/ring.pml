@@ -29,12 +29,16 @@
  * join() and task_done(), who holds a claim in another thread than his own. The walks over the
  * member table are one step: they only look for the dead, and the dead stay dead.
  *
- * Bounds (-D): CAP slots, PRODUCERS with PUTS messages each, CONSUMERS, DEATHS (no more; all where
- * anybody is left to die), BACKS leases given back, ABANDONS slots given up, NEWCOMER a consumer
- * that joins under an id that a rescue has freed, LEAVES consumers that stop getting
- * and leave; SHARED_VIEW the consumers are threads of one process, EXTENTS memory lies beside each
- * slot, HINTS the shared hints are kept, at each position, EARLY_CLOSE the ring is closed at any
- * time, else when the producers are through.
+ * A message given back is RETURNED here, a state of its own, which a reader finds wherever it lies,
+ * by its slot. The code of today makes it FULL again and looks for it behind find_head(): that is
+ * GIVEN_BACK_BY_HEAD, and it loses messages (README.md).
+ *
+ * Bounds (-D): CAP slots, PRODUCERS with PUTS messages each, CONSUMERS, DEATHS (as many, wherever
+ * enough are left to die), BACKS leases given back, ABANDONS slots given up, NEWCOMER a consumer
+ * that joins under an id that a rescue has freed, LEAVES consumers that stop getting and leave;
+ * SHARED_VIEW the consumers are threads of one process, EXTENTS memory lies beside each slot, HINTS
+ * the shared hints are kept, at each position, EARLY_CLOSE the ring is closed at any time, else
+ * when the producers are through.
  */
 
 #ifndef CAP
@@ -109,7 +113,7 @@ byte epoch;
 byte tail_hint = FIRST;
 byte head_hint = FIRST;
 byte cells[IDS + 2];
-byte extents; /* a bit a slot: memory lies beside it. SlotValueLayout::extent_bytes says so too */
+byte extents; /* a bit a slot: memory lies beside it. ValueSlotLayout::extent_bytes says so */
 
 /* A process's view: its threads share it. */
 byte head_of[THE_AUDITOR + 1] = FIRST;
@@ -507,9 +511,6 @@ end:
     /* ------------------------------------------------------------------ next() */
     :: STEP(g_start)
         seen_closed = closed_flag;
-#ifdef EPOCH_AFTER_SCAN
-        START_SCAN
-#else
         seen_epoch = epoch;
 #ifdef SHARED_VIEW
         pc = g_epoch
@@ -518,9 +519,8 @@ end:
 #endif
         if
         :: seen_epoch != epoch_seen[view] -> START_SCAN
-        :: else -> START_WALK
+        :: else -> seen_epoch = 0; START_WALK
         fi
-#endif
     }
 #ifdef GIVEN_BACK_BY_HEAD
     :: STEP(g_find) /* find_head() */

@@ -1,14 +1,15 @@
 /* Parking and waking on an EventCountLayout: wait_until(), announce(), retract(), notify_one(),
  * wake_one(), wake_all(), and MpmcRing::pass_on_items(), by which who is woken passes it on.
  *
- * Messages are claimed in order, published out of order, and taken in order: all that matters of
- * the ring here. One step is one access to shared memory or one system call. The steps mirror:
+ * The messages have been claimed, in order; they are published in any order, and taken in order:
+ * that is all that matters of the ring here. One step is one access to shared memory or one system
+ * call. The steps mirror:
  *
- *   p_...  a put: claim, publish, notify_one()
+ *   p_...  a put that has its claim: publish(), notify_one()
  *   g_...  a get: attempt(), and the look at the next message after it
  *   a_...  wait_until(): announce(), the second look, futex_wait(), retract()
  *   n_...  wake_one(): raise, futex_wake_one() (FUTEX_CMP_REQUEUE), clear
- *   c_...  close() and wake_all()
+ *   c_...  close(), notify_all(), wake_all()
  *
  * The word: every announcement and every notification raises its sequence, and only clearing the
  * bit does not, so no value comes twice (but for the wrap at 2^31). What matters of a remembered
@@ -25,8 +26,9 @@
  * spinning, who rescues a dead claimer (here his claim vanishes with him), the side of the
  * producers, which is the same protocol. Not checked: that loops end. They need not, see README.
  *
- * Bounds (-D): MESSAGES, each put by a producer of its own; CONSUMERS; DEATHS; LEAVERS waits that
- * end at their deadline; EARLY_CLOSE the ring is closed at any time; SPURIOUS sleeps that end for another reason: the bell beside the word.
+ * Bounds (-D): MESSAGES, each put by a producer of its own; CONSUMERS, who are busy elsewhere after
+ * GETS messages each; DEATHS; LEAVERS waits that end at their deadline; SPURIOUS sleeps that end for
+ * another reason: the bell beside the word; EARLY_CLOSE the ring is closed at any time.
  */
 
 #ifndef MESSAGES
@@ -34,6 +36,9 @@
 #endif
 #ifndef CONSUMERS
 #define CONSUMERS 2
+#endif
+#ifndef GETS
+#define GETS 1
 #endif
 #ifndef DEATHS
 #define DEATHS 0
@@ -51,11 +56,11 @@
 #define ALL (BIT(MEMBERS) - 1)
 #define HAS(set, number) (((set) >> (number)) & 1)
 
-#define FREE 0
-#define WRITING 1
-#define FULL 2
-#define TAKEN 3
-byte messages[MESSAGES + 1]; /* the last stays FREE: the end */
+#define WRITING 0
+#define FULL 1
+#define TAKEN 2
+#define FREE 3 /* claimed by nobody: the end */
+byte messages[MESSAGES + 1];
 bool closed;
 
 bool sleepers;     /* the word's sleepers:1 */
@@ -71,8 +76,8 @@ bool quiet;        /* the monitor has looked: now the ring may be closed */
 byte k; /* scratch within a step */
 
 mtype = {
-    p_claim, p_publish,
-    g_control, g_look, g_take, g_sleepers, g_next,
+    p_publish,
+    g_control, g_look, g_take, g_closed, g_sleepers, g_next,
     a_announce, a_sleep, a_asleep, a_retract,
     n_sleepers, n_raise, n_wake, n_clear,
     c_close, c_sleepers, c_raise, c_wake, c_clear,
@@ -80,7 +85,11 @@ mtype = {
 };
 
 #define SET_WORD unchanged = BIT(number) /* only who made this change remembers the word as it is */
+#if DEATHS > 0
 #define CHANGED stale = ALL
+#else
+#define CHANGED skip
+#endif
 
 /* Clears the bit where the word is what this member remembers. */
 inline clear_bit() {
@@ -100,6 +109,7 @@ inline clear_bit() {
     unchanged = unchanged & ~BIT(number)
 }
 
+#define AFTER_ATTEMPT (waiting -> a_retract : (over -> done : g_control))
 #define STEP(label) d_step { pc == label ->
 
 proctype Member(byte number) {
@@ -109,12 +119,19 @@ proctype Member(byte number) {
     bool first;     /* Ticket::first */
     bool waiting;   /* past the announcement: this is the second look */
     bool slept;
-    bool over;      /* closed, and nothing is left */
+    byte gets = GETS;
+    bool over;      /* no more to get */
     bool seen_closed;
 
     d_step {
         if
-        :: number < MESSAGES -> pc = p_claim
+        :: number < MESSAGES -> head = number;
+#ifdef NOTIFY_BEFORE_PUBLISH
+            next = p_publish;
+            pc = n_sleepers
+#else
+            pc = p_publish
+#endif
         :: number == CLOSER -> pc = c_close
         :: else -> pc = g_control
         fi
@@ -136,25 +153,13 @@ end:
     :: atomic { /* through */
         pc == done ->
         pc = 0; next = 0; head = 0; first = 0; waiting = 0; slept = 0; seen_closed = 0; over = 0;
+        gets = 0;
         unchanged = unchanged & ~BIT(number);
         gone = gone | BIT(number);
         break
     }
 
     /* ------------------------------------------------------------------ a put */
-    :: STEP(p_claim)
-        do
-        :: messages[head] != FREE -> head++
-        :: else -> break
-        od;
-        messages[head] = WRITING;
-#ifdef NOTIFY_BEFORE_PUBLISH
-        next = p_publish;
-        pc = n_sleepers
-#else
-        pc = p_publish
-#endif
-    }
     :: STEP(p_publish)
         messages[head] = FULL;
         CHANGED;
@@ -169,10 +174,12 @@ end:
     /* ------------------------------------------------------------------ a get */
     :: STEP(g_control)
         seen_closed = closed;
+#if DEATHS > 0
         if
         :: waiting -> stale = stale & ~BIT(number)
         :: else
         fi;
+#endif
         pc = g_look
     }
     :: STEP(g_look)
@@ -196,21 +203,35 @@ end:
             messages[head] = TAKEN;
             CHANGED;
             head++;
+            gets--;
+            over = (gets == 0);
             slept = 0;
             seen_closed = 0;
+#if defined(EARLY_CLOSE) && !defined(NO_WAKE_AFTER_CLOSE)
+            pc = g_closed
+#else
             pc = g_sleepers
+#endif
         :: else -> pc = g_look
         fi
     }
+#ifdef EARLY_CLOSE
+    :: STEP(g_closed) /* after_take(): getters wait until nobody reads any more */
+        if
+        :: closed -> next = g_sleepers; pc = c_sleepers
+        :: else -> pc = g_sleepers
+        fi
+    }
+#endif
     :: STEP(g_sleepers) /* pass_on_items() */
 #ifdef NO_PASS_ON
-        pc = (waiting -> a_retract : g_control)
+        pc = AFTER_ATTEMPT
 #else
-        pc = (sleepers -> g_next : (waiting -> a_retract : g_control))
+        pc = (sleepers -> g_next : AFTER_ATTEMPT)
 #endif
     }
     :: STEP(g_next)
-        next = (waiting -> a_retract : g_control);
+        next = AFTER_ATTEMPT;
         pc = (messages[head] == FULL -> n_raise : next);
         if
         :: pc == next -> next = 0
@@ -282,7 +303,7 @@ end:
         pc = done
     }
 
-    /* ------------------------------------------------------------------ notify_one(), wake_one() */
+    /* ------------------------------------------------------------------ wake_one() */
     :: STEP(n_sleepers)
         if
         :: sleepers -> pc = n_raise
@@ -340,10 +361,15 @@ end:
 #endif
         closed = 1;
         CHANGED;
+        next = done;
         pc = c_sleepers
     }
     :: STEP(c_sleepers)
-        pc = (sleepers -> c_raise : done)
+        pc = (sleepers -> c_raise : next);
+        if
+        :: pc == next -> next = 0
+        :: else
+        fi
     }
     :: STEP(c_raise)
         SET_WORD;
@@ -355,13 +381,15 @@ end:
     }
     :: STEP(c_clear)
         clear_bit();
-        pc = done
+        pc = next;
+        next = 0
     }
     od
 }
 
 init {
     atomic {
+        messages[MESSAGES] = FREE;
         k = 0;
         do
         :: k < MEMBERS -> run Member(k); k++
