@@ -283,9 +283,19 @@ class MpmcRing {
     std::uint64_t position_of(std::uint64_t near, std::int64_t laps) const noexcept {
         return near + (static_cast<std::uint64_t>(laps) << lap_shift_);
     }
-    /// Who is behind jumps ahead and finds his slot soon. The laps of damaged slots can lead round
-    /// in a circle, for ever. (Many: whoever is stopped between two looks is behind again.)
-    std::uint64_t jumps_max() const noexcept { return capacity() + (1ULL << 16U); }
+    /// Who is behind jumps ahead and finds his slot sooner or later. The laps of damaged slots can
+    /// lead round in a circle, for ever: through 2^40 laps, which is further than anybody falls
+    /// behind between two looks. Where positions count fewer laps than slots do (rings above 2^24
+    /// slots), damage may also lead on step by step: so there is an end to any jumping.
+    bool goes_round(std::uint64_t jumps, std::uint64_t began,
+                    std::uint64_t position) const noexcept {
+        constexpr std::uint64_t kJumps = 1ULL << 12U;
+        constexpr std::uint64_t kJumpsMax = 1ULL << 28U;
+        constexpr std::int64_t kLaps = 1LL << 30U;
+        const auto laps =
+            static_cast<std::int64_t>(position - began) >> static_cast<int>(lap_shift_);
+        return jumps > capacity() + kJumps && (laps > kLaps || jumps > kJumpsMax);
+    }
     std::uint64_t find_tail() const noexcept;
     std::uint64_t find_head() const noexcept;
     enum class Next : std::uint8_t { claim, take };
@@ -361,7 +371,8 @@ inline RingResult MpmcRing::claim(ClaimedSlot& claimed) noexcept {
             }
             ++position;  // claimed by another (I1)
         } else if (ahead > 0) {
-            if (++jumps > jumps_max()) [[unlikely]] {
+            // relaxed: I2; where this began, roughly
+            if (goes_round(++jumps, tail_.load(std::memory_order_relaxed), position)) [[unlikely]] {
                 return RingResult::damaged;
             }
             // We are a lap or more behind: EMPTY(l) says that all before it in lap l-1 and it were
@@ -465,7 +476,8 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
                     return RingResult::damaged;  // no state of ours
             }
         } else if (ahead > 0) {
-            if (++jumps > jumps_max()) [[unlikely]] {
+            // relaxed: I2; where this began, roughly
+            if (goes_round(++jumps, head_.load(std::memory_order_relaxed), position)) [[unlikely]] {
                 return RingResult::damaged;
             }
             const std::uint64_t bound = position_of(position, ahead) - capacity() + 1;
