@@ -27,8 +27,8 @@
  * producers, which is the same protocol. Not checked: that loops end. They need not, see README.
  *
  * Bounds (-D): MESSAGES, each put by a producer of its own; CONSUMERS, who are busy elsewhere after
- * GETS messages each; DEATHS; LEAVERS waits that end at their deadline; SPURIOUS sleeps that end for
- * another reason: the bell beside the word; EARLY_CLOSE the ring is closed at any time.
+ * GETS messages each; DEATHS; LEAVERS waits that end at their deadline; SPURIOUS sleeps that end
+ * for another reason: the bell beside the word; EARLY_CLOSE the ring is closed at any time.
  */
 
 #ifndef MESSAGES
@@ -65,6 +65,7 @@ bool closed;
 
 bool sleepers;     /* the word's sleepers:1 */
 short unchanged;   /* a bit a member: the word still is as this member remembers it */
+short first;       /* a bit a member: Ticket::first. Forgotten where it cannot matter any more */
 short asleep;      /* a bit a member: in the kernel's queue for the word */
 short stale = ALL; /* a bit a member: something has changed since it last looked */
 short gone;        /* a bit a member: killed, or through */
@@ -84,7 +85,8 @@ mtype = {
     done
 };
 
-#define SET_WORD unchanged = BIT(number) /* only who made this change remembers the word as it is */
+/* Only who made this change remembers the word as it is. */
+#define SET_WORD unchanged = BIT(number); first = first & unchanged
 #if DEATHS > 0
 #define CHANGED stale = ALL
 #else
@@ -116,7 +118,6 @@ proctype Member(byte number) {
     mtype pc;
     mtype next;     /* after wake_one() */
     byte head;
-    bool first;     /* Ticket::first */
     bool waiting;   /* past the announcement: this is the second look */
     bool slept;
     byte gets = GETS;
@@ -143,6 +144,7 @@ end:
         deaths++;
         asleep = asleep & ~BIT(number);
         unchanged = unchanged & ~BIT(number);
+        first = first & ~BIT(number);
         stale = stale | BIT(number);
         if
         :: pc == p_publish -> messages[head] = TAKEN; CHANGED
@@ -152,7 +154,7 @@ end:
     }
     :: atomic { /* through */
         pc == done ->
-        pc = 0; next = 0; head = 0; first = 0; waiting = 0; slept = 0; seen_closed = 0; over = 0;
+        pc = 0; next = 0; head = 0; waiting = 0; slept = 0; seen_closed = 0; over = 0;
         gets = 0;
         unchanged = unchanged & ~BIT(number);
         gone = gone | BIT(number);
@@ -241,7 +243,7 @@ end:
 
     /* ------------------------------------------------------------------ a wait */
     :: STEP(a_announce)
-        first = !sleepers;
+        first = (sleepers -> 0 : BIT(number));
         sleepers = 1;
         SET_WORD;
 #ifdef NO_SECOND_LOOK
@@ -286,14 +288,15 @@ end:
     :: STEP(a_retract)
         waiting = 0;
         stale = stale | BIT(number);
-#ifdef RETRACT_THOUGH_NOT_FIRST
-        first = 1;
-#endif
         if
-        :: first -> clear_bit()
+#ifdef RETRACT_THOUGH_NOT_FIRST
+        :: true -> clear_bit()
+#else
+        :: HAS(first, number) -> clear_bit()
+#endif
         :: else
         fi;
-        first = 0;
+        first = first & ~BIT(number);
         unchanged = unchanged & ~BIT(number);
         pc = (over -> done : g_control)
     }
@@ -313,6 +316,7 @@ end:
     :: STEP(n_raise)
 #ifndef NO_RAISE
         SET_WORD;
+        first = 0;
 #endif
         pc = n_wake
     }
