@@ -21,6 +21,7 @@ struct PlainEnds {
     using Pipe = sluice::Pipe<std::uint64_t>;
     using Connection = sluice::Connection<std::uint64_t>;
     static constexpr std::uint64_t kCapacity = 4;
+    static constexpr bool kPairs = true;
 
     static Pipe make() { return Pipe(PipeOptions{.capacity = kCapacity, .wait = Wait::park}); }
     static void send(Connection& end, std::uint64_t number) { end.send(number); }
@@ -36,6 +37,7 @@ struct PackedEnds {
     // Three of these fill the ring of 64 KiB.
     static constexpr std::uint64_t kCapacity = 3;
     static constexpr std::size_t kBytes = 20'000;
+    static constexpr bool kPairs = false;  // the same ring as BytePipe's
 
     static std::string text(std::uint64_t number) {
         std::string made = std::to_string(number) + ' ';
@@ -65,6 +67,7 @@ struct ByteEnds {
     using Pipe = sluice::BytePipe;
     using Connection = sluice::ByteConnection;
     static constexpr std::size_t kRingBytes = 4096;
+    static constexpr bool kPairs = true;
     static constexpr std::uint64_t kCapacity = kRingBytes / (kMessageBytes + 8);
 
     using Message = std::vector<std::byte>;
@@ -151,7 +154,8 @@ void sweep_one(const std::string& name, const typename PipeScene<Ends>::Plan& pl
         planned.may_sleep =
             plan.may_sleep && (state == PipeState::full || state == PipeState::empty);
         Report::add(sweep(name, name_of(state),
-                          [&] { return std::make_unique<PipeScene<Ends>>(state, planned); }));
+                          [&] { return std::make_unique<PipeScene<Ends>>(state, planned); },
+                          {.pairs = Ends::kPairs}));
     }
 }
 

@@ -126,6 +126,7 @@ class QueueScene : public Scene {
         }
     }
     bool may_sleep() const override { return plan_.may_sleep; }
+    bool depends_on_others() const override { return sleeper_.pid() > 0; }
     void wake() override {
         if (plan_.gets != 0) {
             put_by_survivor();

@@ -11,8 +11,8 @@
 //            all of its points; then both are killed, or the first and the other goes on
 //
 // "Each point" is every instruction of the program's own code, and each entry into and return from
-// the kernel; of a loop that changes nothing shared, the first four rounds. What hangs is ended by a
-// watchdog, which says where it was.
+// the kernel; of a loop that changes nothing shared, the first four rounds. What hangs is ended by
+// a watchdog, which says where it was.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +54,11 @@ class Scene {
     /// By the survivor, once, when the victim sleeps: what it waits for.
     virtual void wake() {}
     virtual bool may_sleep() const { return false; }
-    /// Whether the operation's way depends on how fast another process is.
+    /// Whether the operation's way depends on how fast another process is: then points may be
+    /// missed.
     virtual bool depends_on_others() const { return false; }
+    /// Whether what has happened at a point has happened at each later one.
+    virtual bool is_steady() const { return true; }
 
     /// By the survivor, while the victim stands still: operations that must neither be harmed by it
     /// nor harm it. Must not wait for the victim.

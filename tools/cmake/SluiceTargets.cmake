@@ -47,6 +47,14 @@ function(sluice_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE sluice_options GTest::gtest_main ${arg_LIBRARIES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+  if(CMAKE_BUILD_TYPE STREQUAL "Release" AND arg_LABEL STREQUAL "unit")
+    # The libraries are optimised as they are installed; optimising what calls them would take
+    # most of the build's time and tell nothing. (Stress tests and the kill sweep are optimised.)
+    target_compile_options(${name} PRIVATE -O1)
+  endif()
+  set(properties LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+  if(arg_LABEL STREQUAL "crash")
+    list(APPEND properties PROCESSORS 1 PROCESSOR_AFFINITY ON)  # a CPU of its own
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
 endfunction()
