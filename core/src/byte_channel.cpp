@@ -224,30 +224,36 @@ bool ByteChannel::wait_record(std::span<const std::byte>& payload, std::uint32_t
 
 bool ByteChannel::receive(std::span<const std::byte>& message, std::vector<std::byte>& gathered,
                           Deadline deadline) {
+    std::uint32_t flags = 0;
+    if (!wait_record(message, flags, deadline)) {
+        return false;
+    }
+    in_place_bytes_ = message.size();
+    const bool whole = (flags & shm::RecordLayout::kMore) == 0 && !gathering_;
+    return whole || gather(message, flags, gathered, deadline);
+}
+
+bool ByteChannel::gather(std::span<const std::byte>& message, std::uint32_t flags,
+                         std::vector<std::byte>& gathered, Deadline deadline) {
+    if (!gathering_) {
+        gathered.clear();
+        gathering_ = true;
+    }
     for (;;) {
-        std::uint32_t flags = 0;
-        // In the middle of a message the deadline counts, too: what has come stays gathered for
-        // the next call. A sender that died there: drained, then Closed; what came is discarded.
-        if (!wait_record(message, flags, deadline)) {
-            return false;
-        }
-        in_place_bytes_ = message.size();
-        const bool more = (flags & shm::RecordLayout::kMore) != 0;
-        if (!more && !gathering_) [[likely]] {
-            return true;
-        }
-        if (!gathering_) {
-            gathered.clear();
-            gathering_ = true;
-        }
         gathered.insert(gathered.end(), message.begin(), message.end());
-        if (!more) {
+        if ((flags & shm::RecordLayout::kMore) == 0) {
             gathering_ = false;
             message = gathered;
             return true;
         }
         receiving_.consume(message.size());
         in_place_bytes_ = kNothing;
+        // Here, too, the deadline counts: what has come stays gathered for the next call. A sender
+        // that died in the middle: drained, then Closed; what came of the message is discarded.
+        if (!wait_record(message, flags, deadline)) {
+            return false;
+        }
+        in_place_bytes_ = message.size();
     }
 }
 

@@ -71,6 +71,9 @@ class ByteChannel final : public ConnectionCore {
 
     enum class Taken : std::uint8_t { record, nothing };
     bool wait_record(std::span<const std::byte>& payload, std::uint32_t& flags, Deadline deadline);
+    /// The rest of a fragmented message: `message` is a fragment of it, not consumed yet.
+    bool gather(std::span<const std::byte>& message, std::uint32_t flags,
+                std::vector<std::byte>& gathered, Deadline deadline);
     std::uint64_t fragment_bytes() const noexcept;
 
     std::shared_ptr<std::byte> forward_;   // the mirrored data, first -> second
