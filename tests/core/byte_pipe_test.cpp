@@ -96,6 +96,25 @@ TEST(BytePipe, SendsMessagesLongerThanTheRingInFragments) {
     }
 }
 
+TEST(BytePipe, TryRecvDoesNotWaitForTheRestOfAFragmentedMessage) {
+    auto [one, two] = BytePipe(4096);
+    const Message message = pattern(7000, 2);
+    const Child sender([&end = one, &message] {
+        end.send(message);
+        return true;
+    });
+    wait_until_true([&end = two] { return end.poll(); });
+    sender.signal(SIGSTOP);
+    sender.wait_stopped();
+    std::optional<Message> received = two.try_recv();
+    EXPECT_FALSE(received) << "more than the ring holds cannot have come";
+    sender.signal(SIGCONT);
+    while (!received) {
+        received = two.try_recv_for(kShort);
+    }
+    EXPECT_EQ(*received, message);
+}
+
 TEST(BytePipe, PeeksAtAFragmentedMessageAsAWhole) {
     const BytePipe sut(4096U);
     std::thread sender([&] { sut.first.send(pattern(100'000, 5)); });
