@@ -11,7 +11,8 @@ std::size_t MpmcRing::bytes(const Shape& shape) noexcept {
 }
 
 std::uint64_t MpmcRing::layout_signature() noexcept {
-    std::uint64_t hash = fnv1a("mpmc ring: control lap40 tag5 state3 owner16; gate; hints; slots");
+    std::uint64_t hash =
+        fnv1a("mpmc ring: control lap40 tag5 state3 owner16; 7 states; gate; hints; slots");
     hash = fnv1a(offsetof(MpmcRingLayout, tail_hint), hash);
     hash = fnv1a(offsetof(MpmcRingLayout, head_hint), hash);
     hash = fnv1a(offsetof(ValueSlotLayout, inline_bytes), hash);
@@ -73,7 +74,7 @@ void MpmcRing::abandon(const ClaimedSlot& claimed) noexcept {
 
 void MpmcRing::give_back(const ClaimedSlot& claimed) noexcept {
     auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
-    slot.control.exchange(claimed.control.with(SlotState::full, kNobody).word,
+    slot.control.exchange(claimed.control.with(SlotState::returned, kNobody).word,
                           std::memory_order_seq_cst);                                   // R1
     layout_->control.fetch_add(MpmcRingLayout::kEpochStep, std::memory_order_seq_cst);  // R4
     layout_->items.notify_all();
@@ -103,23 +104,40 @@ void MpmcRing::pass_on_items(std::uint64_t position) noexcept {
 
 RingResult MpmcRing::claim_given_back(ClaimedSlot& claimed, MemberId me,
                                       std::uint64_t control) noexcept {
-    // Behind every head there is at most one lap of messages given back. Oldest first.
-    const std::uint64_t head = find_head();
-    for (std::uint64_t position = head - capacity(); position != head; ++position) {
-        SlotLayout& slot = slot_at(position);
-        SlotControl seen{slot.control.load(std::memory_order_acquire)};
-        if (seen.state() != SlotState::full || seen.laps_ahead_of(lap_of(position)) != 0) {
-            continue;
+    // In every slot, and by a state of its own: no position says where such a message may lie. (A
+    // walk behind the head misses one that another thread's head, or a hint, has gone past.)
+    const std::uint64_t near =
+        head_.load(std::memory_order_relaxed);  // I2: only to count laps from
+    for (;;) {
+        bool found = false;
+        ClaimedSlot oldest;
+        for (std::uint64_t index = 0; index <= mask_; ++index) {
+            SlotLayout& slot = slot_at(index);
+            const SlotControl seen{slot.control.load(std::memory_order_acquire)};  // A1
+            if (seen.state() != SlotState::returned) {
+                continue;
+            }
+            const std::uint64_t here = (near & ~mask_) + index;
+            const std::uint64_t position = position_of(here, seen.laps_ahead_of(lap_of(here)));
+            if (!found || static_cast<std::int64_t>(position - oldest.position) < 0) {
+                oldest = {reinterpret_cast<std::byte*>(&slot), seen, position};
+                found = true;
+            }
         }
-        const SlotControl mine = seen.with(SlotState::reading, me);
-        if (slot.control.compare_exchange_strong(seen.word, mine.word, std::memory_order_acq_rel,
+        if (!found) {
+            // As of that epoch. (Of an older one, where another thread was faster: one more look.)
+            epoch_seen_.store(control >> 1U, std::memory_order_relaxed);
+            return RingResult::empty;
+        }
+        auto& slot = *reinterpret_cast<SlotLayout*>(oldest.slot);
+        const SlotControl mine = oldest.control.with(SlotState::reading, me);
+        if (slot.control.compare_exchange_strong(oldest.control.word, mine.word,
+                                                 std::memory_order_acq_rel,
                                                  std::memory_order_relaxed)) {  // A1
-            claimed = {reinterpret_cast<std::byte*>(&slot), mine, position};
+            claimed = {oldest.slot, mine, oldest.position};
             return RingResult::done;  // the epoch stays unseen: there may be more
         }
     }
-    epoch_seen_.store(control >> 1U, std::memory_order_relaxed);  // found nothing as of that epoch
-    return RingResult::empty;
 }
 
 void MpmcRing::pass_by(SlotLayout& slot, SlotControl seen, MemberId me) noexcept {
@@ -194,7 +212,7 @@ std::uint64_t MpmcRing::unfinished() const noexcept {
     for (std::uint64_t index = 0; index <= mask_; ++index) {
         const SlotControl seen{slot_at(index).control.load(std::memory_order_seq_cst)};  // S3
         count += seen.state() == SlotState::reading || seen.state() == SlotState::full ||
-                         seen.state() == SlotState::writing
+                         seen.state() == SlotState::writing || seen.state() == SlotState::returned
                      ? 1U
                      : 0U;
     }
@@ -244,13 +262,9 @@ bool MpmcRing::has_given_back() const noexcept {
     if (control >> 1U == epoch_seen_.load(std::memory_order_relaxed)) {  // as in claim_read()
         return false;
     }
-    // At the head itself, too: then there are gaps behind it, which counting by positions
-    // would not see.
-    const std::uint64_t head = find_head();
-    for (std::uint64_t position = head - capacity(); position != head + 1; ++position) {
-        const SlotControl seen{
-            slot_at(position).control.load(std::memory_order_acquire)};  // A1  // A1
-        if (seen.state() == SlotState::full && seen.laps_ahead_of(lap_of(position)) == 0) {
+    for (std::uint64_t index = 0; index <= mask_; ++index) {
+        const SlotControl seen{slot_at(index).control.load(std::memory_order_acquire)};  // A1
+        if (seen.state() == SlotState::returned) {
             return true;
         }
     }
@@ -262,7 +276,7 @@ std::uint64_t MpmcRing::size() const noexcept {
         std::uint64_t count = 0;
         for (std::uint64_t index = 0; index <= mask_; ++index) {
             const SlotControl seen{slot_at(index).control.load(std::memory_order_acquire)};  // A1
-            count += seen.state() == SlotState::full ? 1U : 0U;
+            count += seen.state() == SlotState::full || seen.state() == SlotState::returned;
         }
         return count;
     }
@@ -304,7 +318,7 @@ void MpmcRing::sweep(MemberId id, const DeadTenant& dead) noexcept {
                 mended = seen.rescued(SlotState::skip, kNobody);
                 break;
             case SlotState::reading:
-                mended = seen.rescued(SlotState::full, kNobody);
+                mended = seen.rescued(SlotState::returned, kNobody);
                 break;
             case SlotState::clearing:
                 // Taken already; what is left is to give the memory back. SKIP says just that: the

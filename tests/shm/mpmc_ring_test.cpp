@@ -701,13 +701,13 @@ TEST(MpmcRing, ARescuerThatDiedHalfWayIsRepeatedFromTheTop) {
         ASSERT_EQ(sut->claim_read(claimed), RingResult::done);
         // As a rescuer would have left it that mended the slot and died before it raised the epoch.
         auto& control = reinterpret_cast<SlotLayout*>(claimed.slot)->control;
-        control.store(claimed.control.rescued(SlotState::full, kNobody).word,
+        control.store(claimed.control.rescued(SlotState::returned, kNobody).word,
                       std::memory_order_seq_cst);
     });
-    // Our head has gone on.
+    // Our head has gone on. The epoch has not been raised: first what lies at the head.
     ASSERT_EQ(sut.try_put(3), RingResult::done);
-    EXPECT_EQ(sut.get(Wait::park), 2U);
     EXPECT_EQ(sut.get(Wait::park), 3U);
+    EXPECT_EQ(sut.get(Wait::park), 2U);
 }
 
 TEST(MpmcRing, EachRescueRaisesTheTag) {
@@ -722,7 +722,7 @@ TEST(MpmcRing, EachRescueRaisesTheTag) {
         });
         EXPECT_EQ(sut->members().rescue(), 1U);
         EXPECT_EQ(sut.control_at(0).tag(), (before.tag() + static_cast<unsigned>(death) + 1) % 32);
-        EXPECT_EQ(sut.state_at(0), SlotState::full);
+        EXPECT_EQ(sut.state_at(0), SlotState::returned);
     }
     EXPECT_EQ(sut.try_get(), 1U);
 }

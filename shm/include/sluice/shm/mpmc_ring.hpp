@@ -10,7 +10,8 @@
 //   WRITING(l,me) --abandon, rescue-->  SKIP(l)
 //   FULL(l)       --claim-->       READING(l,me)
 //   READING(l,me) --commit-->      EMPTY(l+1)
-//   READING(l,me) --give back, rescue-->  FULL(l), and the epoch is raised
+//   READING(l,me) --give back, rescue-->  RETURNED(l), and the epoch is raised
+//   RETURNED(l)   --claim-->       READING(l,me), by who has seen the epoch and looks everywhere
 //   READING(l,me) --commit, where memory lies beside the slot-->  CLEARING(l,me)
 //   CLEARING(l,me) --memory given back-->  EMPTY(l+1)
 //   CLEARING(l,me) --rescue-->     SKIP(l)
@@ -51,7 +52,7 @@
 
 namespace sluice::shm {
 
-enum class SlotState : std::uint8_t { empty, writing, full, reading, skip, clearing };
+enum class SlotState : std::uint8_t { empty, writing, full, reading, skip, clearing, returned };
 
 /// The control word, taken apart.
 struct SlotControl {
@@ -470,8 +471,9 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
                     return RingResult::pending;
                 case SlotState::reading:
                 case SlotState::clearing:
+                case SlotState::returned:
                     ++position;
-                    break;  // taken by another (I1)
+                    break;  // taken by another, or once taken: the epoch tells of those (I1)
                 default:
                     return RingResult::damaged;  // no state of ours
             }
@@ -487,8 +489,8 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
                 position = hint;
             }
         } else {
-            // The lap before is still being read here, so nothing can have been claimed at this
-            // position. (A message given back lies here? claim_given_back finds it.)
+            // The lap before is still being read here, or was given back, so nothing can have been
+            // claimed at this position.
             if ((control & MpmcRingLayout::kClosed) != 0 && unfinished() == 0) {
                 return RingResult::closed;
             }
