@@ -348,7 +348,12 @@ FutexWatch MpmcRing::stuck_putting() noexcept {
         members().rescue(seen.owner());
         return {};
     }
-    return seen.owner() == kNobody ? FutexWatch{} : members().watch(seen.owner());
+    if (seen.owner() == kNobody) {
+        // Who gave a message back may have died before he raised the epoch: nobody has found it.
+        members().rescue();
+        return {};
+    }
+    return members().watch(seen.owner());
 }
 
 FutexWatch MpmcRing::stuck_getting() noexcept {

@@ -710,6 +710,32 @@ TEST(MpmcRing, ARescuerThatDiedHalfWayIsRepeatedFromTheTop) {
     EXPECT_EQ(sut.get(Wait::park), 2U);
 }
 
+TEST(MpmcRing, AMessageGivenBackIsFoundByWhoWasLedPastItByTheHint) {
+    const test::FreshName name("given-back");
+    constexpr std::uint64_t kCapacity = 16;
+    // One who never got anything, so that its own head is 0, and everybody else.
+    Ring idle(name.name(), RingOptions{.capacity = kCapacity});
+    Ring others(name.name(), RingOptions{.capacity = kCapacity});
+    for (std::uint64_t value = 0; value < 31; ++value) {
+        ASSERT_EQ(others.try_put(value), RingResult::done);
+        ASSERT_EQ(others.try_get(), value);
+    }
+    ClaimedSlot first;
+    ClaimedSlot second;
+    ASSERT_EQ(others.try_put(31), RingResult::done);
+    ASSERT_EQ(others.try_put(32), RingResult::done);
+    ASSERT_EQ(others->claim_read(first), RingResult::done);
+    ASSERT_EQ(others->claim_read(second), RingResult::done);  // the shared hint is 32 now
+    others->give_back(first);
+    EXPECT_EQ(idle->size(), 1U);
+    EXPECT_TRUE(idle->readable());
+    EXPECT_EQ(idle.try_get(), 31U);
+    others->commit(second);
+    for (std::uint64_t value = 33; value < 33 + kCapacity; ++value) {
+        ASSERT_EQ(others.try_put(value), RingResult::done);
+    }
+}
+
 TEST(MpmcRing, EachRescueRaisesTheTag) {
     const Watchdog watchdog(60);
     Ring sut(RingOptions{.capacity = 1});

@@ -165,26 +165,28 @@ class QueueCore {
     // then: who polls finds nothing far more often than anybody dies.
     bool settle_take(shm::RingResult result, CopySlot copy, void* context) {
         const bool nothing = result == shm::RingResult::empty || result == shm::RingResult::pending;
-        return nothing && !is_time_to_look() ? false : look_and_take(copy, context);
+        return nothing && !is_time_to_look(get_failures_) ? false : look_and_take(copy, context);
     }
     bool look_and_take(CopySlot copy, void* context);
     bool settle_claim(shm::RingResult result, shm::ClaimedSlot& claimed) {
-        return result == shm::RingResult::full && !is_time_to_look() ? false
-                                                                     : look_and_claim(claimed);
+        const bool nothing = result == shm::RingResult::full;
+        return nothing && !is_time_to_look(put_failures_) ? false : look_and_claim(claimed);
     }
     bool settle_claim_read(shm::RingResult result, shm::ClaimedSlot& claimed) {
         const bool nothing = result == shm::RingResult::empty || result == shm::RingResult::pending;
-        return nothing && !is_time_to_look() ? false : look_and_claim_read(claimed);
+        return nothing && !is_time_to_look(get_failures_) ? false : look_and_claim_read(claimed);
     }
     bool look_and_claim(shm::ClaimedSlot& claimed);
     bool look_and_claim_read(shm::ClaimedSlot& claimed);
     /// Throws Closed, or makes this thread a member, or throws because it cannot become one.
     void refuse_or_join(shm::RingResult result);
-    bool is_time_to_look() noexcept {
+    // Of each side its own count: in a loop that tries both in turn one of them would always meet
+    // the round number, and the other never.
+    static bool is_time_to_look(std::atomic<std::uint32_t>& failed) noexcept {
         constexpr std::uint32_t kLookEvery = 256;
         // relaxed: shared by this process's threads; a race only moves a look
-        const std::uint32_t failures = failures_.load(std::memory_order_relaxed) + 1;
-        failures_.store(failures, std::memory_order_relaxed);
+        const std::uint32_t failures = failed.load(std::memory_order_relaxed) + 1;
+        failed.store(failures, std::memory_order_relaxed);
         return failures % kLookEvery == 0;
     }
     void open_task() noexcept {
@@ -211,7 +213,8 @@ class QueueCore {
     std::uint64_t inline_bytes_;
     Wait wait_;
     std::string object_;  // for messages: Queue "ticks"
-    std::atomic<std::uint32_t> failures_{};
+    std::atomic<std::uint32_t> put_failures_{};
+    std::atomic<std::uint32_t> get_failures_{};
     shm::SpinBudget put_spin_{};
     shm::Slip slip_{};
     shm::SpinBudget get_spin_{};
