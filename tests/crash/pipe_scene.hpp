@@ -86,7 +86,9 @@ class PipeScene : public Scene {
         notes_->ended.store(1);
     }
     bool may_sleep() const override { return plan_.may_sleep; }
-    bool depends_on_others() const override { return state_ == PipeState::peer_asleep; }
+    bool depends_on_others() const override {
+        return state_ == PipeState::peer_asleep || plan_.newcomer;
+    }
     // A message longer than the ring goes as far as the peer lets it.
     bool is_steady() const override { return Ends::kCapacity != 0; }
     void wake() override {

@@ -166,19 +166,24 @@ const std::vector<State> kReceiving = {State::empty, State::one, State::full, St
                                        State::peer_asleep};
 
 template <class Ends>
-void sweep_common(const std::string& type) {
+void sweep_common(const std::string& type, bool brief = false) {
     using Operations = PipeOperations<Ends>;
     constexpr auto kSends = Direction::victim_sends;
     constexpr auto kReceives = Direction::victim_receives;
+    using States = std::vector<State>;
     sweep_one<Ends>(type + "::try_send",
-                    {.act = &Operations::try_send, .direction = kSends, .messages = 1}, kSending);
+                    {.act = &Operations::try_send, .direction = kSends, .messages = 1},
+                    brief ? States{State::empty, State::peer_asleep} : kSending);
     sweep_one<Ends>(
         type + "::send",
         {.act = &Operations::send, .direction = kSends, .messages = 1, .may_sleep = true},
         {State::one, State::full});
     sweep_one<Ends>(type + "::try_recv",
                     {.act = &Operations::try_recv, .direction = kReceives, .messages = 1},
-                    kReceiving);
+                    brief ? States{State::one, State::peer_asleep} : kReceiving);
+    if (brief) {
+        return;
+    }
     sweep_one<Ends>(
         type + "::recv",
         {.act = &Operations::recv, .direction = kReceives, .messages = 1, .may_sleep = true},
@@ -209,7 +214,7 @@ TEST(KillSweep, PipeOfPlainValues) {
 }
 
 TEST(KillSweep, PipeOfPackedValues) {
-    Report::run([] { sweep_common<PackedEnds>("Pipe<string>"); });
+    Report::run([] { sweep_common<PackedEnds>("Pipe<string>", !is_thorough()); });
 }
 
 TEST(KillSweep, BytePipe) {

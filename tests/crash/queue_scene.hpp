@@ -126,7 +126,10 @@ class QueueScene : public Scene {
         }
     }
     bool may_sleep() const override { return plan_.may_sleep; }
-    bool depends_on_others() const override { return sleeper_.pid() > 0; }
+    bool depends_on_others() const override {
+        // A newcomer looks for a free entry in the registry of all processes.
+        return sleeper_.pid() > 0 || plan_.newcomer;
+    }
     void wake() override {
         if (plan_.gets != 0) {
             put_by_survivor();

@@ -95,7 +95,7 @@ void sweep_long_values(const std::string& type) {
                               {.pairs = false}));
         }
     };
-    run("try_put", {.act = &Operations::try_put, .puts = 1}, {State::empty, State::dead_writer});
+    run("try_put", {.act = &Operations::try_put, .puts = 1}, {State::empty});
     run("try_get", {.act = &Operations::try_get, .gets = 1}, {State::one, State::dead_reader});
     run("get_many", {.act = &Operations::get_many, .gets = 3}, {State::wrapping});
     run("lease, commit", {.act = &Operations::lease_and_commit, .gets = 1}, {State::one});
@@ -119,14 +119,30 @@ void sweep_queue(const std::string& type, Depth depth) {
                 [&] { return std::make_unique<QueueScene<T, Values>>(state, planned); }, options));
         }
     };
-    const std::vector<State> putting = {
-        State::empty,       State::nearly_full, State::full,          State::wrapping,
-        State::dead_writer, State::dead_reader, State::getter_asleep, State::closed};
-    const std::vector<State> getting = {
-        State::empty,       State::one,         State::full,          State::wrapping,
-        State::dead_writer, State::dead_reader, State::putter_asleep, State::closed};
+    std::vector<State> putting = {State::empty,         State::nearly_full, State::full,
+                                  State::wrapping,      State::dead_writer, State::dead_reader,
+                                  State::getter_asleep, State::closed};
+    std::vector<State> getting = {State::empty,         State::one,         State::full,
+                                  State::wrapping,      State::dead_writer, State::dead_reader,
+                                  State::putter_asleep, State::closed};
+    // Of the further types only what reads and writes their values.
+    const bool brief = depth == Depth::kills && !is_thorough();
+    if (brief) {
+        putting = {State::empty, State::getter_asleep};
+        getting = {State::one, State::dead_reader};
+    }
     run("try_put", {.act = &Operations::try_put, .puts = 1}, putting,
         {State::nearly_full, State::dead_writer});
+    run("try_get", {.act = &Operations::try_get, .gets = 1}, getting,
+        {State::one, State::dead_reader});
+    if (brief) {
+        run("put_many", {.act = &Operations::put_many, .puts = 3}, {State::nearly_full});
+        run("get", {.act = &Operations::get, .gets = 1, .may_sleep = true}, {State::empty});
+        run("get_many", {.act = &Operations::get_many, .gets = 3}, {State::one});
+        run("lease, commit", {.act = &Operations::lease_and_commit, .gets = 1}, {State::one});
+        run("lease, drop", {.act = &Operations::lease_and_drop, .loans = 1}, {State::one});
+        return;
+    }
     run("put", {.act = &Operations::put, .puts = 1, .may_sleep = true},
         {State::one, State::full, State::dead_writer});
     run("put_many", {.act = &Operations::put_many, .puts = 3},
@@ -134,8 +150,6 @@ void sweep_queue(const std::string& type, Depth depth) {
     run("claim, publish", {.act = &Operations::claim_and_publish, .puts = 1},
         {State::empty, State::wrapping});
     run("claim, drop", {.act = &Operations::claim_and_drop}, {State::one, State::getter_asleep});
-    run("try_get", {.act = &Operations::try_get, .gets = 1}, getting,
-        {State::one, State::dead_reader});
     run("get", {.act = &Operations::get, .gets = 1, .may_sleep = true},
         {State::empty, State::one, State::dead_writer});
     run("get_many", {.act = &Operations::get_many, .gets = 3}, {State::one, State::full});

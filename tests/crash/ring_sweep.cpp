@@ -315,17 +315,18 @@ SweepCounts sweep_ring() {
                          [&] { return std::make_unique<RingScene>(state, plan); });
         }
     };
+    // First what few faults are found by: mutants are run until one is.
+    run("rescue, id reused", {.act = rescue, .newcomer_takes_over = true},
+        {State::dead_reader, State::dead_writer});
+    run("put, asleep", {.act = put_endlessly, .puts = 1, .may_sleep = true}, {State::full});
+    run("take, asleep", {.act = take_endlessly, .gets = 1, .may_sleep = true}, {State::empty});
+    run("rescue", {.act = rescue}, {State::dead_writer, State::dead_reader});
     run("put", {.act = put, .puts = 1},
         {State::empty, State::one, State::full, State::wrapping, State::dead_writer});
     run("take", {.act = take, .gets = 1},
         {State::empty, State::one, State::wrapping, State::dead_reader});
     run("read, commit", {.act = read_and_commit, .gets = 1}, {State::one, State::wrapping});
     run("read, give back", {.act = read_and_give_back, .loans = 1}, {State::one, State::wrapping});
-    run("put, asleep", {.act = put_endlessly, .puts = 1, .may_sleep = true}, {State::full});
-    run("take, asleep", {.act = take_endlessly, .gets = 1, .may_sleep = true}, {State::empty});
-    run("rescue", {.act = rescue}, {State::dead_writer, State::dead_reader});
-    run("rescue, id reused", {.act = rescue, .newcomer_takes_over = true},
-        {State::dead_writer, State::dead_reader});
     return sum;
 }
 

@@ -251,7 +251,7 @@ class Sweep {
 
     void pause(const Recording& recording) {
         std::vector<std::size_t> points = recording.states;
-        if (std::getenv("SLUICE_SOAK") != nullptr) {
+        if (is_thorough()) {
             points.resize(recording.points.size());
             for (std::size_t index = 0; index < points.size(); ++index) {
                 points[index] = index;
@@ -333,6 +333,10 @@ class Sweep {
 };
 
 }  // namespace
+
+bool is_thorough() {
+    return std::getenv("SLUICE_SOAK") != nullptr;
+}
 
 void SweepCounts::operator+=(const SweepCounts& other) noexcept {
     points += other.points;

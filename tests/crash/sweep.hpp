@@ -79,6 +79,11 @@ struct SweepOptions {
     bool two{false};   // two victims
 };
 
+/// Whether there is time for everything (SLUICE_SOAK is set: `tools/test --soak`): every starting
+/// state for every type of value, pauses at all points. Else states that bring nothing new for a
+/// type are left out.
+bool is_thorough();
+
 /// What a sweep has done.
 struct SweepCounts {
     std::uint64_t points{};
