@@ -278,9 +278,9 @@ class Queue {
     }
 
     /// Takes the oldest message on loan: commit() takes it for good; dropping the lease, or dying,
-    /// gives it back. A held lease pins its slot: at most capacity() - 1 later puts succeed. So does
-    /// a message given back until it is taken again: a put may meanwhile find the queue full with
-    /// fewer than capacity() messages in it.
+    /// gives it back. A held lease pins its slot: at most capacity() - 1 later puts succeed.
+    /// So does a message given back, until it is taken again: a put may meanwhile find the queue
+    /// full with fewer than capacity() messages in it.
     /// Blocks: until there is one.
     Lease<T> lease() const { return std::move(*lease_until(detail::Deadline::never())); }
     [[nodiscard]] std::optional<Lease<T>> try_lease() const {
