@@ -403,7 +403,8 @@ class Queue {
     bool put_until(const T& value, detail::Deadline deadline) const {
         PackedValue packed(value);
         shm::ClaimedSlot claimed;
-        if (!core_->claim(claimed, deadline)) {
+        if (core_->ring().claim(claimed) != shm::RingResult::done &&
+            !core_->claim(claimed, deadline)) {
             return false;
         }
         finish_put(claimed, value, packed);
@@ -412,9 +413,11 @@ class Queue {
     std::optional<T> get_until(detail::Deadline deadline) const {
         if constexpr (Codec::kTaken) {
             TakenWords taken;
-            return core_->take(&TakenWords::copy, &taken, deadline)
-                       ? std::optional<T>(load_plain<T>(taken.words))
-                       : std::nullopt;
+            if (core_->take(taken) != shm::RingResult::done &&
+                !core_->take(&TakenWords::copy, &taken, deadline)) {
+                return std::nullopt;
+            }
+            return load_plain<T>(taken.words);
         } else {
             shm::ClaimedSlot claimed;
             if (!core_->claim_read(claimed, deadline)) {
