@@ -170,7 +170,11 @@ void HeldClaim::require(const QueueCore& core) const {
         throw NotPermitted(core.object() +
                            ": the claim is that of the process that made it, not its child's");
     }
-    if (!core.holds(claimed_)) {
+    require_done(core, core.holds(claimed_));
+}
+
+void HeldClaim::require_done(const QueueCore& core, bool done) const {
+    if (!done) {
         throw Error(core.object() +
                     ": the thread that made the claim has ended, and the claim with it");
     }

@@ -59,10 +59,11 @@ MpmcRing::MpmcRing(Segment& segment, const Shape& shape) noexcept
                                    this});
 }
 
-void MpmcRing::abandon(const ClaimedSlot& claimed) noexcept {
-    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
-    slot.control.exchange(claimed.control.with(SlotState::skip, kNobody).word,
-                          std::memory_order_seq_cst);  // R1 S1: nothing to read, but the same rules
+bool MpmcRing::abandon(const ClaimedSlot& claimed) noexcept {
+    // Nothing to read, but the same rules.
+    if (!leave(claimed, claimed.control.with(SlotState::skip, kNobody))) {
+        return false;
+    }
     // A consumer may be waiting for just this slot; once closed, all of them.
     if (closed()) {
         layout_->items.notify_all();
@@ -70,14 +71,16 @@ void MpmcRing::abandon(const ClaimedSlot& claimed) noexcept {
         layout_->items.notify_one();
     }
     layout_->tasks.notify_all();
+    return true;
 }
 
-void MpmcRing::give_back(const ClaimedSlot& claimed) noexcept {
-    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
-    slot.control.exchange(claimed.control.with(SlotState::returned, kNobody).word,
-                          std::memory_order_seq_cst);                                   // R1
+bool MpmcRing::give_back(const ClaimedSlot& claimed) noexcept {
+    if (!leave(claimed, claimed.control.with(SlotState::returned, kNobody))) {
+        return false;
+    }
     layout_->control.fetch_add(MpmcRingLayout::kEpochStep, std::memory_order_seq_cst);  // R4
     layout_->items.notify_all();
+    return true;
 }
 
 // Slots are published and freed out of order: then the one wake-up of the younger went to

@@ -790,6 +790,31 @@ TEST(MpmcRing, ARescuerThatWasStoppedTakesNothingFromTheNewTenantOfTheId) {
     EXPECT_EQ(other.try_get(), 8U);
 }
 
+TEST(MpmcRing, AClaimWhoseThreadEndedLeavesTheNextOwnersSlotAlone) {
+    // A claim handed to another thread: its own ends, the claim is resolved and the slot comes to
+    // somebody else, all before that other thread makes use of it.
+    const Watchdog watchdog(60);
+    Ring sut(RingOptions{.capacity = 2});
+    ClaimedSlot late;
+    std::thread([&] { ASSERT_EQ(sut->claim(late), RingResult::done); }).join();
+    EXPECT_EQ(sut->members().rescue(), 1U);
+    EXPECT_EQ(sut.try_put(1), RingResult::done);
+    EXPECT_EQ(sut.try_get(), 1U);  // past the dead claim, which makes room for the next lap
+    ClaimedSlot mine;
+    ASSERT_EQ(sut->claim(mine), RingResult::done);
+    ASSERT_EQ(mine.slot, late.slot);
+    EXPECT_FALSE(sut->publish(late));
+    EXPECT_FALSE(sut->abandon(late));
+    EXPECT_EQ(sut.state_at(mine.position), SlotState::writing);
+    Ring::store(mine, 2);
+    EXPECT_TRUE(sut->publish(mine));
+    std::thread([&] { ASSERT_EQ(sut->claim_read(late), RingResult::done); }).join();
+    EXPECT_EQ(sut->members().rescue(), 1U);
+    EXPECT_FALSE(sut->commit(late));
+    EXPECT_FALSE(sut->give_back(late));
+    EXPECT_EQ(sut.try_get(), 2U);
+}
+
 // Values beside their slots.
 
 struct Value {

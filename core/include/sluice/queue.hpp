@@ -6,7 +6,7 @@
 //     int answer = q.get();
 //
 // A handle is shallow-const and cheap to copy; copies lead to the same queue, also in children made
-// by fork. Commit store of a put: the slot's exchange to FULL; of a get: the exchange to EMPTY
+// by fork. Commit store of a put: the slot's change to FULL; of a get: its change to EMPTY
 // (shm/mpmc_ring.hpp). Plain values are copied straight into the slot; packable ones are packed,
 // and travel beside the slot where they do not fit it.
 #pragma once
@@ -387,7 +387,7 @@ class Queue {
             core_->ring().abandon(claimed);  // no memory beside the slots: nothing was put
             throw;
         }
-        core_->ring().publish(claimed);
+        core_->publish(claimed);
     }
     T finish_get(const shm::ClaimedSlot& claimed) const {
         // Whatever reading throws (a damaged message, no memory), the message counts as taken: left
@@ -489,7 +489,7 @@ class Queue {
 /// publish().
 /// Callers: the claim is that of the thread that made it, and ends with it. In a child made by fork
 /// it is the parent's: there publish() throws NotPermitted and dropping it does nothing.
-/// Crash: nothing was put until publish()'s exchange.
+/// Crash: nothing was put until publish()'s compare-and-swap.
 template <class T>
 class Slot {
     using Codec = detail::SlotCodec<T>;
@@ -542,7 +542,7 @@ class Slot {
                 throw;
             }
         }
-        core->ring().publish(claimed_);
+        claim_.require_done(*core, core->ring().publish(claimed_));
     }
 
  private:
@@ -605,7 +605,7 @@ class Lease {
         }
         const auto core = std::exchange(core_, nullptr);
         claim_.require(*core);
-        core->commit(claimed_);
+        claim_.require_done(*core, core->commit(claimed_));
     }
 
  private:

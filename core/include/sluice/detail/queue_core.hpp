@@ -63,6 +63,8 @@ class HeldClaim {
     bool is_held(const QueueCore& core) const noexcept;
     /// Throws NotPermitted or Error where it is not.
     void require(const QueueCore& core) const;
+    /// The same, of the claim's last use: it may have gone since require() looked.
+    void require_done(const QueueCore& core, bool done) const;
 
  private:
     shm::ClaimedSlot claimed_;
@@ -135,10 +137,20 @@ class QueueCore {
     }
 
     /// Counts the message as this member's open task, then takes it: in this order, so that join()
-    /// never misses it.
-    void commit(const shm::ClaimedSlot& claimed) {
+    /// never misses it. False when the claim is gone.
+    bool commit(const shm::ClaimedSlot& claimed) {
         open_task();
-        ring_.commit(claimed);
+        if (!ring_.commit(claimed)) [[unlikely]] {
+            reopen_task();
+            return false;
+        }
+        return true;
+    }
+    /// Throws where a claim that was used at once is gone: only a stranger's store can do that.
+    void publish(const shm::ClaimedSlot& claimed) {
+        if (!ring_.publish(claimed)) [[unlikely]] {
+            refuse_or_join(shm::RingResult::damaged);
+        }
     }
 
     /// Stores a value with its length, in the slot or beside it. Throws std::system_error when

@@ -31,7 +31,7 @@
 // Ordering ledger
 //   R1 publish FULL -> A1 claim for reading : the consumer sees the payload (else: reads garbage)
 //   R2 commit EMPTY -> A2 claim for writing : the producer's bytes come after the consumer's reads
-//   S1 publish, commit: seq_cst exchanges, before the load of the sleepers' word
+//   S1 publish, commit: seq_cst compare-and-swaps, before the load of the sleepers' word
 //      (waiting.hpp: S3, S4)
 //   S3 claim for writing before the load of `control`, close() before the consumers' look at the
 //      slots: a put that claims after a getter saw "closed and empty" sees "closed" (else: a
@@ -202,11 +202,13 @@ class MpmcRing {
     /// Progress: lock-free among claimers. Crash: the slot becomes SKIP when a survivor meets it.
     RingResult claim(ClaimedSlot& claimed) noexcept;
 
-    /// Commit store of a put: the message exists from this exchange on, whoever dies.
-    void publish(const ClaimedSlot& claimed) noexcept;
+    /// Commit store of a put: the message exists from this compare-and-swap on, whoever dies. False, as in
+    /// commit(), abandon() and give_back(), when the claim is gone: the thread that made it had
+    /// ended, and it was resolved as that of a dead one (or something else wrote to the ring).
+    bool publish(const ClaimedSlot& claimed) noexcept;
 
     /// Gives the claimed slot up; consumers pass it by.
-    void abandon(const ClaimedSlot& claimed) noexcept;
+    bool abandon(const ClaimedSlot& claimed) noexcept;
 
     /// Claims the oldest message for reading. Crash: it is given back, and the epoch raised.
     RingResult claim_read(ClaimedSlot& claimed) noexcept {
@@ -225,8 +227,8 @@ class MpmcRing {
         return next<Next::take>(unused, copy);
     }
 
-    /// Commit store of a get: the message counts as taken from this exchange on.
-    void commit(const ClaimedSlot& claimed) noexcept;
+    /// Commit store of a get: the message counts as taken from this compare-and-swap on.
+    bool commit(const ClaimedSlot& claimed) noexcept;
 
     /// Whether, after a take, the next message is there already.
     bool more() const noexcept {
@@ -237,7 +239,7 @@ class MpmcRing {
     }
 
     /// Puts the message back where it was; one consumer will find it.
-    void give_back(const ClaimedSlot& claimed) noexcept;
+    bool give_back(const ClaimedSlot& claimed) noexcept;
 
     /// Forbids further claims for writing and wakes everybody.
     void close() noexcept;
@@ -309,6 +311,8 @@ class MpmcRing {
             layout_->items.notify_all();
         }
     }
+    /// From the claim as it was made to the slot's next state; false when the claim is gone (I3).
+    static bool leave(const ClaimedSlot& claimed, SlotControl next) noexcept;
     RingResult claim_given_back(ClaimedSlot& claimed, MemberId me, std::uint64_t control) noexcept;
     void pass_by(SlotLayout& slot, SlotControl seen, MemberId me) noexcept;
     void finish_clearing(SlotLayout& slot, SlotControl mine) noexcept;
@@ -399,14 +403,23 @@ inline RingResult MpmcRing::claim(ClaimedSlot& claimed) noexcept {
     }
 }
 
-inline void MpmcRing::publish(const ClaimedSlot& claimed) noexcept {
-    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
-    slot.control.exchange(claimed.control.with(SlotState::full, kNobody).word,
-                          std::memory_order_seq_cst);  // R1 S1
+inline bool MpmcRing::leave(const ClaimedSlot& claimed, SlotControl next) noexcept {
+    std::uint64_t expected = claimed.control.word;
+    // R1 R2 S1. relaxed where it fails: nothing follows from what was seen
+    return reinterpret_cast<SlotLayout*>(claimed.slot)
+        ->control.compare_exchange_strong(expected, next.word, std::memory_order_seq_cst,
+                                          std::memory_order_relaxed);
+}
+
+inline bool MpmcRing::publish(const ClaimedSlot& claimed) noexcept {
+    if (!leave(claimed, claimed.control.with(SlotState::full, kNobody))) [[unlikely]] {
+        return false;
+    }
     // No prefetch of the next slot for writing: the consumer polls it, and the two would take it
     // from each other (round trip of 48 B, two processes on Zen 3: 1.33 x the limit with it, 1.22 x
     // without, at a limit of 520 ns).
     layout_->items.notify_one();
+    return true;
 }
 
 template <MpmcRing::Next kNext, class Copy>
@@ -421,7 +434,7 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
         if (claim_given_back(claimed, me, control) == RingResult::done) {
             if constexpr (kNext == Next::take) {
                 copy(claimed.slot);
-                commit(claimed);
+                return commit(claimed) ? RingResult::done : RingResult::damaged;
             }
             return RingResult::done;
         }
@@ -500,18 +513,19 @@ inline RingResult MpmcRing::next(ClaimedSlot& claimed, Copy&& copy) noexcept {
     }
 }
 
-inline void MpmcRing::commit(const ClaimedSlot& claimed) noexcept {
-    auto& slot = *reinterpret_cast<SlotLayout*>(claimed.slot);
+inline bool MpmcRing::commit(const ClaimedSlot& claimed) noexcept {
     if (values_have_extents_ && holds_much(claimed.slot)) [[unlikely]] {
         const SlotControl clearing =
             claimed.control.with(SlotState::clearing, claimed.control.owner());
-        slot.control.exchange(clearing.word, std::memory_order_seq_cst);  // S1: the commit store
-        finish_clearing(slot, clearing);
-    } else {
-        slot.control.exchange(claimed.control.next_lap().word,
-                              std::memory_order_seq_cst);  // R2 S1
+        if (!leave(claimed, clearing)) {  // the commit store
+            return false;
+        }
+        finish_clearing(*reinterpret_cast<SlotLayout*>(claimed.slot), clearing);
+    } else if (!leave(claimed, claimed.control.next_lap())) [[unlikely]] {
+        return false;
     }
     after_take();
+    return true;
 }
 
 }  // namespace sluice::shm
