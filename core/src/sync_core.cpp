@@ -34,7 +34,7 @@ SyncCore::SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
     spec.capacity = shape.capacity;
     spec.element_bytes = shape.element_bytes;
     spec.options = static_cast<std::uint32_t>(shape.wait) | shape.options;
-    spec.body_bytes = shape.body_bytes(shape.capacity, spec.member_capacity);
+    spec.body_bytes = shape.body_bytes(shape.capacity, spec.member_capacity) + shape.extra_bytes;
     const bool may_open = how == SyncOpen::open || how == SyncOpen::open_or_create;
     while (!(may_open && try_open(name, how, spec, shape))) {
         shm::Failure failure;

@@ -23,6 +23,7 @@ struct SyncShape {
     std::uint64_t layout_signature{};
     /// How large the body of such an object is.
     std::size_t (*body_bytes)(std::uint64_t capacity, std::uint32_t members){};
+    std::size_t extra_bytes{};  // beyond it, of what is made: of a form that an opener looks for
     /// Fills the body, which is all zeros, before anybody else can see it.
     void (*initialise)(std::byte* body, const SyncShape& shape, std::uint32_t members){};
     std::uint64_t capacity{1};
