@@ -6,6 +6,7 @@
 #include "sluice/codec.hpp"
 #include "sluice/error.hpp"
 #include "sluice/event.hpp"
+#include "sluice/lock.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"
