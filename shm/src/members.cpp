@@ -102,6 +102,14 @@ MemberId Members::join(Failure& failure) noexcept {
     return kNobody;
 }
 
+MemberId Members::id_if_any() const noexcept {
+    if (memberships == nullptr) {
+        return kNobody;
+    }
+    const auto known = memberships->find(serial_);
+    return known != memberships->end() ? known->second : kNobody;
+}
+
 bool Members::has_ended(MemberId id) const noexcept {
     if (id == kNobody || id > capacity_) {
         return false;

@@ -4,6 +4,7 @@
 #include "sluice/byte_pipe.hpp"
 #include "sluice/codec.hpp"
 #include "sluice/error.hpp"
+#include "sluice/lock.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"
