@@ -52,12 +52,11 @@ void ConditionWord::initialise(std::byte* body, std::uint32_t members,
     }
 }
 
-ConditionWord::ConditionWord(Segment& segment) noexcept
-    : layout_(reinterpret_cast<ConditionLayout*>(segment.body())),
-      cells_(reinterpret_cast<ConditionCellLayout*>(segment.body() +
-                                                    cells_offset(segment.members().capacity()))),
-      members_(&segment.members()),
-      bit_words_(bit_words(segment.members().capacity())) {
+ConditionWord::ConditionWord(std::byte* body, Members& members) noexcept
+    : layout_(reinterpret_cast<ConditionLayout*>(body)),
+      cells_(reinterpret_cast<ConditionCellLayout*>(body + cells_offset(members.capacity()))),
+      members_(&members),
+      bit_words_(bit_words(members.capacity())) {
     members_->set_sweeper({[](void* condition, MemberId id, const DeadTenant& dead) {
                                static_cast<ConditionWord*>(condition)->sweep(id, dead);
                            },
@@ -85,8 +84,8 @@ void ConditionWord::clear_bit(MemberId id) noexcept {
     layout_->waiting[(id - 1U) / kBits].fetch_and(~bit_of(id), std::memory_order_relaxed);
 }
 
-Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget,
-                           Deadline deadline) noexcept {
+Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget, Deadline deadline,
+                           ConditionDisturbance disturbance) noexcept {
     constexpr unsigned kLooksPerClock = 64;
     constexpr unsigned kLooksPerCheck = 1U << 14U;
     ConditionCellLayout& mine = cell(place.id);
@@ -116,6 +115,13 @@ Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget,
         }
         return false;
     };
+    const auto is_disturbed = [&] {
+        if (disturbance.has_happened == nullptr || !disturbance.has_happened(disturbance.context)) {
+            return false;
+        }
+        static_cast<void>(gives_up());  // notified or not: it is awake
+        return true;
+    };
     const auto over = [&](Waited how) {
         clear_bit(place.id);
         return how;
@@ -133,6 +139,9 @@ Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget,
                 break;
             }
             if (look % kLooksPerCheck == 0) {
+                if (is_disturbed()) {
+                    return over(Waited::done);
+                }
                 members_->rescue();
             }
             spin_pause();
@@ -145,6 +154,9 @@ Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget,
         }
         if (deadline.has_passed()) {
             return over(gives_up() ? Waited::timed_out : Waited::done);
+        }
+        if (is_disturbed()) {
+            return over(Waited::done);
         }
         // The dead pass on what they were told: perhaps to us.
         members_->rescue();
@@ -159,19 +171,27 @@ Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget,
     }
 }
 
+void ConditionWord::finish(const Place& place) noexcept {
+    ConditionControl notified = place.announced.with(ConditionState::notified);
+    // relaxed: an IDLE cell tells nothing but that. Timed out, it is IDLE already.
+    cell(place.id).word.compare_exchange_strong(
+        notified.word, place.announced.with(ConditionState::idle).word, std::memory_order_relaxed,
+        std::memory_order_relaxed);
+}
+
 void ConditionWord::withdraw(const Place& place) noexcept {
+    const ConditionControl idle = place.announced.with(ConditionState::idle);
     ConditionControl seen{cell(place.id).word.load(std::memory_order_relaxed)};  // only compared
-    while (seen.is_waiting()) {
-        // relaxed: an IDLE cell tells nothing but that
-        if (cell(place.id).word.compare_exchange_weak(
-                seen.word, place.announced.with(ConditionState::idle).word,
-                std::memory_order_relaxed, std::memory_order_relaxed)) {
-            clear_bit(place.id);
-            return;
-        }
+    while (seen.is_waiting() &&
+           // relaxed: an IDLE cell tells nothing but that
+           !cell(place.id).word.compare_exchange_weak(
+               seen.word, idle.word, std::memory_order_relaxed, std::memory_order_relaxed)) {
     }
     clear_bit(place.id);
-    notify(1);
+    if (seen.state() == ConditionState::notified) {
+        notify(1);
+        finish(place);
+    }
 }
 
 MemberId ConditionWord::find_oldest(std::uint64_t before, ConditionControl& found) const noexcept {

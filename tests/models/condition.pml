@@ -15,16 +15,16 @@
  *     wake-up;
  *   - a newcomer with a dead one's id waits in a cell that nobody else changes.
  *
- * A notifier that dies before its commit store has never notified: what it added goes with it. The
- * lock of a dead one is free at once: that it becomes so is the lock's promise.
+ * The lock of a dead one is free at once: that it becomes so is the lock's promise. Its waiters
+ * learn of that, when a chunk ends.
  *
  * Left out: memory orders, spinning, the order of tickets among those who wait, and that notify()
  * rescues whom it finds dead before it notifies him: it spares one a chunk.
  *
  * Bounds (-D): CONSUMERS, NOTIFIERS, DEATHS, LEAVERS waits that time out and then take nothing, ALL
  * the first notifier adds for all consumers and calls notify_all(), UNLOCKED it is released before
- * it is notified (not with DEATHS: who dies in between has notified nobody), NEWCOMER a consumer
- * under the id of a dead one.
+ * it is notified (a notifier that dies before its commit store has then notified nobody: what it
+ * added goes with it), NEWCOMER a consumer under the id of a dead one.
  */
 
 #ifndef CONSUMERS
@@ -61,6 +61,7 @@ short dead;            /* a bit a cell: its owner has died, and the id is not fr
 short free;            /* a bit a cell: the id is free */
 
 byte lock = NOBODY;
+byte fallen;           /* how often its owner died */
 byte things;           /* what consumers wait for */
 short stale;           /* a bit a member: something has changed since it last looked */
 byte deaths;
@@ -71,8 +72,8 @@ bool newcomer_came;
 #endif
 
 mtype = {
-    c_lock, c_look, c_announce, c_bit, c_release, c_try, c_mark, c_doze, c_everybody, c_sleep,
-    c_asleep, c_clear, c_give_up, c_unlock, c_idle_early,
+    c_lock, c_finish, c_look, c_announce, c_bit, c_release, c_try, c_mark, c_doze, c_everybody, c_sleep,
+    c_asleep, c_clear, c_give_up, c_disturbed, c_unlock, c_idle_early,
     n_lock, n_add, n_all, n_before, n_find, n_notify, n_wake, n_check, n_release,
     r_read, r_still, r_free_early, r_mend, r_free, r_next,
     done
@@ -99,7 +100,7 @@ proctype Member(byte number; byte mine) {
     byte victim;   /* whom it rescues */
     byte mended_tag;
     bool mended_notified;
-    bool relocking;
+    byte fallen_seen;
     bool all;
     bool left;
     bool committed;
@@ -121,7 +122,7 @@ end:
         deaths < DEATHS && pc != done && number != NEW ->
         deaths++;
         if
-        :: lock == number -> lock = NOBODY
+        :: lock == number -> lock = NOBODY; fallen++
         :: else
         fi;
         if
@@ -129,7 +130,11 @@ end:
             dead = dead | BIT(mine);
             asleep = asleep & ~BIT(mine);
             still_waiting--
-        :: added && !committed -> things = things - (all -> CONSUMERS : 1)
+#ifdef UNLOCKED
+        :: added && !committed -> /* others may have taken of it already */
+            k = (all -> CONSUMERS : 1);
+            things = (things > k -> things - k : 0)
+#endif
         :: else
         fi;
         CHANGED;
@@ -141,6 +146,13 @@ end:
     :: d_step {
         pc == c_lock && lock == NOBODY ->
         lock = number;
+        pc = c_finish
+    }
+    :: STEP(c_finish)
+        if
+        :: state[mine] == NOTIFIED -> state[mine] = IDLE; CHANGED
+        :: else
+        fi;
         pc = (left -> c_unlock : c_look)
     }
     :: STEP(c_look)
@@ -155,6 +167,7 @@ end:
         fi
     }
     :: STEP(c_announce)
+        fallen_seen = fallen;
         ticket[mine] = next_ticket;
         next_ticket++;
         state[mine] = WAITING;
@@ -184,6 +197,10 @@ end:
         if
         :: !IS_WAITING(mine) -> pc = c_clear
         :: IS_WAITING(mine) && ticket[mine] < everybody -> pc = c_mark
+#ifndef OWNERS_DEATH_UNTOLD
+        :: IS_WAITING(mine) && ticket[mine] >= everybody && fallen_seen != fallen ->
+            pc = c_disturbed
+#endif
         :: else -> pc = c_doze
         fi
     }
@@ -241,6 +258,13 @@ end:
         fi;
 #endif
         CHANGED;
+        pc = c_clear
+    }
+    :: STEP(c_disturbed)
+        if
+        :: IS_WAITING(mine) -> state[mine] = IDLE; CHANGED
+        :: else
+        fi;
         pc = c_clear
     }
     :: STEP(c_clear)

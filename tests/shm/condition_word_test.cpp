@@ -291,6 +291,7 @@ TEST(ConditionWord, ThreadsWaitInPlacesOfTheirOwn) {
             SpinBudget budget;
             const auto place = sut->announce(sut.me());
             EXPECT_EQ(sut->wait(place, Wait::park, budget, Deadline::never()), Waited::done);
+            sut->finish(place);
             ++woken;
         });
     }

@@ -6,16 +6,18 @@
 //
 // A cell's word, which its owner sleeps on:   tag:30 | state:2
 //
-//   IDLE, NOTIFIED(t) --wait-->          WAITING(t+1)   by its owner, who still holds the lock
+//   IDLE              --wait-->          WAITING(t+1)   by its owner, who still holds the lock
 //   WAITING(t)        --about to sleep--> ASLEEP(t)      by its owner
 //   WAITING, ASLEEP   --notify-->        NOTIFIED(t)    by anyone; the commit store of notify
 //   WAITING, ASLEEP   --time-out-->      IDLE(t)        by its owner
+//   NOTIFIED          --the lock is held again--> IDLE(t)  by its owner
 //   any               --rescue-->        IDLE(t+1)      NOTIFIED: passed on first
 //
 // I1 only its owner, or who holds proof of the owner's death, makes a cell IDLE or WAITING.
-// I2 a cell stays NOTIFIED when its owner has woken, until that one waits again: who dies before it
-//    could act on the wake-up passes it on. (Who had acted passes on one too many. A wake-up in
-//    vain is allowed, a lost one is not.)
+// I2 a cell stays NOTIFIED when its owner has woken, until that one holds the lock again: who dies
+//    before it could act on the wake-up passes it on. Who dies after that dies with the lock, and
+//    then all who wait wake up in vain: perhaps it had not acted yet, perhaps it had made a change
+//    and told nobody.
 // I3 a bit in `waiting` may be set in vain, never clear while its member's cell is WAITING or
 //    ASLEEP and the lock was released. A dead one's bit stays: clearing it could hit a newcomer.
 // I4 each wait and each rescue raises the tag: the compare-and-swap of a notifier or a rescuer who
@@ -38,7 +40,6 @@
 #include <cstdint>
 
 #include "sluice/shm/members.hpp"
-#include "sluice/shm/segment.hpp"
 #include "sluice/shm/waiting.hpp"
 
 namespace sluice::shm {
@@ -86,6 +87,12 @@ struct ConditionLayout {
 };
 static_assert(offsetof(ConditionLayout, waiting) == kCacheLineBytes);
 
+/// Why else a wait may end: asked before each sleep.
+struct ConditionDisturbance {
+    bool (*has_happened)(void* context){};
+    void* context{};
+};
+
 /// This process's view of a condition. Any thread of any process may call, many at once; a member
 /// waits in one place at a time.
 class ConditionWord {
@@ -96,8 +103,8 @@ class ConditionWord {
     static void initialise(std::byte* body, std::uint32_t members,
                            std::uint64_t first_ticket = 0) noexcept;
 
-    /// Registers the segment's sweeper: the object must stay where it is.
-    explicit ConditionWord(Segment& segment) noexcept;
+    /// Becomes the sweeper of `members`: the object must stay where it is.
+    ConditionWord(std::byte* body, Members& members) noexcept;
     ConditionWord(const ConditionWord&) = delete;
     ConditionWord& operator=(const ConditionWord&) = delete;
 
@@ -113,10 +120,14 @@ class ConditionWord {
     /// Blocks: never. Crash: the place is swept.
     Place announce(MemberId me) noexcept;
 
-    /// Waits for a notification. Call when the lock has been released. Done: it was notified, and
-    /// whoever dies now passes that on (I2).
-    /// Blocks: until notified, or the deadline. Crash: nothing is lost, see above.
-    Waited wait(const Place& place, Wait mode, SpinBudget& budget, Deadline deadline) noexcept;
+    /// Waits for a notification. Call when the lock has been released, and finish() when it is held
+    /// again. Done: it was notified (whoever dies now passes that on, I2), or disturbed.
+    /// Blocks: until notified, disturbed, or the deadline. Crash: nothing is lost, see above.
+    Waited wait(const Place& place, Wait mode, SpinBudget& budget, Deadline deadline,
+                ConditionDisturbance disturbance = {}) noexcept;
+
+    /// Takes note that the lock is held again: what was told has arrived.
+    void finish(const Place& place) noexcept;
 
     /// Gives the place up without having waited; a notification that has come meanwhile is passed
     /// on.
