@@ -92,6 +92,12 @@ void LockCore::unlock_slowly() {
     }
 }
 
+void LockCore::repair() {
+    if (!word_.repair(sync_.me())) {
+        throw Error(sync_.object() + ": cannot be repaired: another thread holds it");
+    }
+}
+
 void LockCore::throw_not_held() const {
     throw Error(sync_.object() + ": cannot be given back: this thread does not hold it");
 }
@@ -101,6 +107,7 @@ std::uint32_t LockCore::depth() const noexcept {
     return word_.layout().depth.load(std::memory_order_relaxed);
 }
 void LockCore::set_depth(std::uint32_t depth) noexcept {
+    // relaxed: as above
     word_.layout().depth.store(depth, std::memory_order_relaxed);
 }
 

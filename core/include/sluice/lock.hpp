@@ -6,7 +6,7 @@
 // A handle is shallow-const and cheap to copy; copies lead to the same lock, also in children made
 // by fork. Its owner is a thread: a child made while its parent holds the lock does not hold it.
 // Commit store of lock(): the compare-and-swap that writes the owner into the word; of unlock():
-// the one that clears him (shm/lock_word.hpp).
+// the store that clears him (shm/lock_word.hpp).
 #pragma once
 
 #include <chrono>
@@ -58,7 +58,7 @@ inline std::shared_ptr<LockCore> make_lock(LockKind kind, std::string_view name,
 /// Crash: the owner's death, however it ends, passes the lock on at once; abandoned() tells. The
 /// end of the last handle in a process counts as that, where it holds the lock. A waiter's death
 /// loses no wake-up. A stopped owner is waited for, never robbed.
-/// Cost: one locked instruction each; no system call unless somebody sleeps.
+/// Cost: one locked instruction for both; no system call unless somebody sleeps.
 class Lock {
  public:
     /// Makes an anonymous lock. Errors: std::system_error: no memory.
@@ -116,6 +116,7 @@ class Lock {
     bool abandoned() const { return core_->is_abandoned(); }
     /// Says that what it guards is whole again. With OnAbandoned::mark the owner calls it. With
     /// OnAbandoned::raise nobody is the owner, so if several may repair they must agree who does.
+    /// Errors: Error when another thread holds it: it is for that one to say.
     void repair() const { core_->repair(); }
 
     /// "" for an anonymous lock.

@@ -67,7 +67,7 @@ class LockCore {
     bool is_held() { return word_.is_held_by(sync_.me()); }
     bool is_locked() const noexcept { return word_.is_locked(); }
     bool is_abandoned() const noexcept { return word_.is_abandoned(); }
-    void repair() noexcept { word_.repair(); }
+    void repair();
 
     const SyncCore& sync() const noexcept { return sync_; }
 

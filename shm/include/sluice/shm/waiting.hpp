@@ -104,6 +104,9 @@ class SpinBudget {
     /// Units: nanoseconds. 0 where this process may run on one CPU only: nobody could
     /// answer while it spins.
     std::int64_t ns() const noexcept;
+    /// The same for who waits for one owner, and may be pinned to a CPU of his own: 0 only where
+    /// the machine has one CPU.
+    std::int64_t pinned_ns() const noexcept;
     void paid() noexcept;
     void wasted() noexcept;
 
