@@ -331,6 +331,27 @@ Judge rate_at_least(std::string contestant, double factor, std::vector<std::stri
     };
 }
 
+Judge at_most_peer(std::string contestant, double factor, std::string peer) {
+    return [=](const Race& race) {
+        Verdict verdict;
+        verdict.target = fmt::format("{}: <= {:.2f} x {}", contestant, factor, peer);
+        const Entry* entry = race.find(contestant);
+        const Entry* other = race.find(peer);
+        if (entry == nullptr || other == nullptr) {
+            return verdict;
+        }
+        const auto ratios = paired_ratios(*entry, *other);
+        if (ratios.size() < kBlocksToJudge) {
+            return Verdict{verdict.target, "too few blocks", std::nullopt};
+        }
+        const auto figures = spread(ratios);
+        verdict.met = figures.p50 <= factor;
+        verdict.measured =
+            fmt::format("{:.2f} x [{:.2f}..{:.2f}]", figures.p50, figures.p10, figures.p90);
+        return verdict;
+    };
+}
+
 namespace {
 
 template <class Holds>

@@ -125,6 +125,8 @@ Judge within_limit(std::string contestant, double factor, double extra_ns);
 Judge below_every_peer(std::string contestant);
 /// Rate at least factor times that of the best of the peers (all of them if none is named).
 Judge rate_at_least(std::string contestant, double factor, std::vector<std::string> peers = {});
+/// Median time at most factor x that peer's, in the blocks of the same cycle and state.
+Judge at_most_peer(std::string contestant, double factor, std::string peer);
 /// Median time at most factor x the base's.
 Judge at_most_base(std::string contestant, double factor, std::string text);
 /// Median ratio to the base within this share of the expected: for the harness's own check.

@@ -21,6 +21,7 @@
 #include <typeinfo>
 
 #include "process_state.hpp"
+#include "sluice/detail/barrier_core.hpp"
 
 namespace sluice {
 namespace {
@@ -357,6 +358,9 @@ void Process::run_child() noexcept {
         code = 1;
         std::fprintf(stderr, "Process %s (pid %d): exception: not a std::exception\n",
                      state_->name().c_str(), ::getpid());
+    }
+    if (code == 0) {
+        detail::BarrierCore::leave_all();
     }
     target_.reset();
     end_children();

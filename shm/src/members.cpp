@@ -7,6 +7,8 @@
 #include <new>
 #include <unordered_map>
 
+#include "sluice/shm/fence.hpp"
+
 namespace sluice::shm {
 
 namespace detail {
@@ -73,6 +75,8 @@ MemberId Members::join(Failure& failure) noexcept {
     if (!registry_->arm_this_thread(bell, failure)) {
         return kNobody;
     }
+    // Before the first operation: a lock is given back by a plain store (fence.hpp).
+    static_cast<void>(register_for_heavy_fence());
     const std::uint64_t mine = (bell.incarnation << 24U) | (bell.entry + 1U);
     // Free cells first, then, after a rescue, once more.
     for (int round = 0; round < 2; ++round) {
@@ -100,6 +104,14 @@ MemberId Members::join(Failure& failure) noexcept {
     failure.environment("all " + std::to_string(capacity_) +
                         " places of this object are taken by living threads");
     return kNobody;
+}
+
+MemberId Members::id_if_any() const noexcept {
+    if (memberships == nullptr) {
+        return kNobody;
+    }
+    const auto known = memberships->find(serial_);
+    return known != memberships->end() ? known->second : kNobody;
 }
 
 bool Members::has_ended(MemberId id) const noexcept {

@@ -33,6 +33,24 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "pipe";
         case SegmentKind::byte_pipe:
             return "byte_pipe";
+        case SegmentKind::lock:
+            return "lock";
+        case SegmentKind::rlock:
+            return "rlock";
+        case SegmentKind::rw_lock:
+            return "rw_lock";
+        case SegmentKind::semaphore:
+            return "semaphore";
+        case SegmentKind::bounded_semaphore:
+            return "bounded_semaphore";
+        case SegmentKind::event:
+            return "event";
+        case SegmentKind::condition:
+            return "condition";
+        case SegmentKind::barrier:
+            return "barrier";
+        case SegmentKind::guarded:
+            return "guarded";
     }
     return "unknown";
 }

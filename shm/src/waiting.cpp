@@ -2,6 +2,7 @@
 #include "sluice/shm/waiting.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <climits>
 
@@ -51,6 +52,11 @@ bool several_cpus() noexcept {
 // The budget is relaxed throughout: a guess, races on it do no harm.
 std::int64_t SpinBudget::ns() const noexcept {
     return several_cpus() ? ns_.load(std::memory_order_relaxed) : 0;
+}
+
+std::int64_t SpinBudget::pinned_ns() const noexcept {
+    static const bool several = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    return several ? ns_.load(std::memory_order_relaxed) : 0;  // relaxed: a guess
 }
 
 void SpinBudget::paid() noexcept {

@@ -93,7 +93,10 @@ class Members {
         return join(ignored);
     }
 
-    /// The same, and says why it failed: all ids are taken by the living.
+    /// This thread's id, kNobody where it is no member (yet, or any more).
+    MemberId id_if_any() const noexcept;
+
+    /// The same as id(), and says why it failed: all ids are taken by the living.
     MemberId join(Failure& failure) noexcept;
 
     /// Whether that member has ended. False for kNobody and for ids that are free.
@@ -103,6 +106,14 @@ class Members {
     std::uint32_t tenant_tag(MemberId id) const noexcept {
         const std::uint64_t word = cell(id).load(std::memory_order_acquire);  // A1
         return static_cast<std::uint32_t>(word ^ (word >> 24U));
+    }
+
+    /// Whether two ids are one living thread's: who opens a segment twice has an id in each view.
+    bool are_one_thread(MemberId one, MemberId other) const noexcept {
+        // relaxed: a thread's cells change only by itself while it lives
+        return one <= capacity_ && other <= capacity_ && one != kNobody && other != kNobody &&
+               cell(one).load(std::memory_order_relaxed) ==
+                   cell(other).load(std::memory_order_relaxed);
     }
 
     /// The bell of a member, to sleep on; over already where it has ended, a null word

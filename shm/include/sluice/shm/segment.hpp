@@ -22,7 +22,20 @@
 
 namespace sluice::shm {
 
-enum class SegmentKind : std::uint32_t { queue = 1, pipe = 2, byte_pipe = 3 };
+enum class SegmentKind : std::uint32_t {
+    queue = 1,
+    pipe = 2,
+    byte_pipe = 3,
+    lock = 4,
+    rlock = 5,
+    rw_lock = 6,
+    semaphore = 7,
+    bounded_semaphore = 8,
+    event = 9,
+    condition = 10,
+    barrier = 11,
+    guarded = 12
+};
 
 /// "queue", "pipe", ...; "unknown" for a number that is none of them.
 std::string_view to_string(SegmentKind kind) noexcept;

@@ -27,6 +27,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "sluice/shm/deadline.hpp"
 #include "sluice/shm/facts.hpp"
@@ -104,6 +105,9 @@ class SpinBudget {
     /// Units: nanoseconds. 0 where this process may run on one CPU only: nobody could
     /// answer while it spins.
     std::int64_t ns() const noexcept;
+    /// The same for who waits for one owner, and may be pinned to a CPU of his own: 0 only where
+    /// the machine has one CPU.
+    std::int64_t pinned_ns() const noexcept;
     void paid() noexcept;
     void wasted() noexcept;
 
@@ -188,12 +192,49 @@ class SleepChunk {
 
 enum class Waited : std::uint8_t { done, timed_out };
 
+/// The bells of all those whose death would end a wait. Where they are more than a sleeper can
+/// watch, the rest are looked at when a sleep's chunk ends.
+class Bells {
+ public:
+    static constexpr std::size_t kMax = 63;
+
+    /// A null watch (nobody has that id any more) is left out.
+    void add(FutexWatch bell) noexcept {
+        if (bell.word != nullptr && count_ <= kMax) {
+            watches_[count_++] = bell;
+        }
+    }
+    /// All of them, behind the word that the sleeper itself sleeps on.
+    std::span<const FutexWatch> behind(FutexWatch word) noexcept {
+        watches_[0] = word;
+        return {watches_, count_};
+    }
+    std::size_t size() const noexcept { return count_ - 1; }
+
+ private:
+    FutexWatch watches_[kMax + 1];
+    std::size_t count_{1};
+};
+
+/// One sleep, on the word and on the bell, or bells, beside it.
+inline void sleep_on(FutexWatch word, FutexWatch other, Deadline until) noexcept {
+    if (other.word != nullptr) {
+        const FutexWatch both[] = {word, other};
+        static_cast<void>(futex_wait_any(both, until));
+    } else {
+        static_cast<void>(futex_wait(*word.word, word.expected, until));
+    }
+}
+inline void sleep_on(FutexWatch word, Bells& others, Deadline until) noexcept {
+    static_cast<void>(futex_wait_any(others.behind(word), until));
+}
+
 /// Repeats `attempt` until it returns true or the deadline passes.
 ///   attempt() -> bool: the operation once; true when it is over, successfully or not.
 ///   barrier(): what makes the announcement visible to publishers (nothing, where they publish by
 ///     RMW).
-///   stuck() -> FutexWatch: called before each sleep and now and then while spinning; looks for
-///     dead owners, and may name a bell to sleep on beside the word.
+///   stuck() -> FutexWatch, or Bells: called before each sleep and now and then while spinning;
+///     looks for dead owners, and may name a bell, or several, to sleep on beside the word.
 /// Blocks: as `mode` says. A deadline that has passed still tries once.
 template <class Attempt, class Barrier, class Stuck>
 Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadline deadline,
@@ -236,7 +277,7 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
         }
     }
     for (SleepChunk chunk;;) {
-        const FutexWatch other = stuck();
+        auto others = stuck();
         const EventCountLayout::Ticket ticket = events.announce();
         barrier();
         if (attempt()) {
@@ -244,12 +285,7 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
             return Waited::done;
         }
         const Deadline until = deadline.chunk(chunk.next_ns());
-        if (other.word != nullptr) {
-            const FutexWatch both[] = {{&events.word, ticket.value}, other};
-            static_cast<void>(futex_wait_any(both, until));
-        } else {
-            static_cast<void>(futex_wait(events.word, ticket.value, until));
-        }
+        sleep_on({&events.word, ticket.value}, others, until);
         // By time-out: nobody has cleared the bit for us. Woken: the comparison fails,
         // nothing happens.
         events.retract(ticket);
