@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "sluice/detail/failure.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -44,6 +45,27 @@ std::shared_ptr<std::byte> map_data(const std::shared_ptr<PipeSegment>& pipe, in
     return {data, [bytes](std::byte* mapped) { munmap(mapped, 2 * bytes); }};
 }
 
+shm::SegmentSpec spec_of(const ByteChannelShape& shape) {
+    shm::SegmentSpec spec;
+    spec.kind = shape.kind;
+    spec.layout_signature = shm::fnv1a(sizeof(EndLayout), shm::ByteRing::layout_signature());
+    spec.type_signature = shape.type_signature;
+    spec.type_text = shape.type_text;
+    spec.element_bytes = 1;
+    spec.member_capacity = 1;  // ends have owners; nobody claims
+    return spec;
+}
+
+void check_header(const shm::Segment& segment, const std::string& object) {
+    if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kRingBytesMax ||
+        segment.capacity() % segment.mapping().page_bytes() != 0 ||
+        data_offset(segment, 1) + segment.capacity() > segment.mapping().bytes() ||
+        (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
+        throw BadSegment(object +
+                         ": has a damaged header: its rings do not fit into it; remove it");
+    }
+}
+
 }  // namespace
 
 ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missing,
@@ -56,16 +78,10 @@ ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missin
     // Whole pages of whatever size the mapping will have.
     const std::uint64_t page = memory.huge_pages == shm::HugePages::off ? kRingBytesMin : 2U << 20U;
     const std::uint64_t ring = std::bit_ceil(std::max(shape.ring_bytes, page));
-    shm::SegmentSpec spec;
-    spec.kind = shape.kind;
-    spec.layout_signature = shm::fnv1a(sizeof(EndLayout), shm::ByteRing::layout_signature());
-    spec.type_signature = shape.type_signature;
-    spec.type_text = shape.type_text;
+    shm::SegmentSpec spec = spec_of(shape);
     spec.capacity = ring;
-    spec.element_bytes = 1;
     spec.options =
         static_cast<std::uint32_t>(shape.wait) | (shape.duplex ? 0U : PipeSegment::kSimplexOption);
-    spec.member_capacity = 1;  // ends have owners; nobody claims
     spec.body_bytes = kControlOffset + 2 * sizeof(shm::ByteRingLayout) + page + 2 * ring;
     auto pipe = make_pipe_segment(name, create_if_missing, open_if_there, spec, memory, permissions,
                                   shape.object, [](shm::Segment& made) {
@@ -73,18 +89,30 @@ ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missin
                                       shm::ByteRing::initialise(control(made, 0));
                                       shm::ByteRing::initialise(control(made, 1));
                                   });
-    const shm::Segment& segment = pipe->segment();
-    if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kRingBytesMax ||
-        segment.capacity() % segment.mapping().page_bytes() != 0 ||
-        data_offset(segment, 1) + segment.capacity() > segment.mapping().bytes() ||
-        (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-        throw BadSegment(shape.object +
-                         ": has a damaged header: its rings do not fit into it; remove it");
-    }
+    check_header(pipe->segment(), shape.object);
     auto forward = map_data(pipe, 0);
     auto backward = pipe->duplex() ? map_data(pipe, 1) : nullptr;
     return {std::make_shared<ByteChannel>(pipe, Side::first, forward, backward),
             std::make_shared<ByteChannel>(pipe, Side::second, forward, backward)};
+}
+
+std::shared_ptr<ByteChannel> ByteChannel::unpack(Unparcel& parcel, const ByteChannelShape& shape) {
+    const PassedEnd passed = unpack_end(parcel, spec_of(shape), shape.object);
+    check_header(passed.pipe->segment(), passed.pipe->object());
+    auto forward = map_data(passed.pipe, 0);
+    auto backward = passed.pipe->duplex() ? map_data(passed.pipe, 1) : nullptr;
+    auto channel = std::make_shared<ByteChannel>(passed.pipe, passed.side, std::move(forward),
+                                                 std::move(backward));
+    channel->take_hold(passed.hold);
+    return channel;
+}
+
+void ByteChannel::require_whole() const {
+    if (gathering_) {
+        throw Error(pipe().object() +
+                    ": a message is half received: receive the rest of it before the end is passed "
+                    "to a spawned process");
+    }
 }
 
 namespace {

@@ -39,6 +39,29 @@ void ByteConnection::prepare_hand_over() const {
     body_->claimed_bytes.reset();
 }
 
+void ByteConnection::pack(detail::Parcel& parcel) const {
+    body_->channel->require_whole();
+    core().pack(parcel);
+}
+
+namespace {
+
+/// What is the same in every BytePipe.
+detail::ByteChannelShape common_shape(std::string object) {
+    detail::ByteChannelShape shape;
+    shape.kind = shm::SegmentKind::byte_pipe;
+    shape.type_signature = shm::fnv1a("bytes");
+    shape.type_text = "bytes";
+    shape.object = std::move(object);
+    return shape;
+}
+
+}  // namespace
+
+ByteConnection ByteConnection::unpack(detail::Unparcel& parcel) {
+    return wrap(detail::ByteChannel::unpack(parcel, common_shape("BytePipe")));
+}
+
 bool ByteConnection::send_until(Bytes message, Deadline deadline) const {
     return body_->channel->send(message, deadline);
 }
@@ -194,14 +217,10 @@ BytePipe::BytePipe(BytePipeOptions options) : BytePipe(make({}, true, false, opt
 
 BytePipe BytePipe::make(std::string_view name, bool create_if_missing, bool open_if_there,
                         const BytePipeOptions& options) {
-    detail::ByteChannelShape shape;
+    detail::ByteChannelShape shape = common_shape(object_name(name));
     shape.ring_bytes = options.capacity_bytes;
     shape.duplex = options.duplex;
     shape.wait = options.wait;
-    shape.kind = shm::SegmentKind::byte_pipe;
-    shape.type_signature = shm::fnv1a("bytes");
-    shape.type_text = "bytes";
-    shape.object = object_name(name);
     auto ends = detail::ByteChannel::make(name, create_if_missing, open_if_there, shape,
                                           options.memory, options.permissions);
     return BytePipe(ByteConnection::wrap(std::move(ends.first)),

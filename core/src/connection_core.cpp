@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "sluice/detail/failure.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -78,6 +79,20 @@ void ConnectionCore::hold() noexcept {
     hold_descriptor_ = open(path, O_RDWR | O_CLOEXEC);
     if (hold_descriptor_ >= 0) {
         static_cast<void>(set_hold_lock(hold_descriptor_, side_));
+    }
+}
+
+void ConnectionCore::pack(Parcel& parcel) const {
+    parcel.put(side_);
+    parcel.put_descriptor(hold_descriptor_);
+    parcel.put_segment(pipe_->segment());
+}
+
+void ConnectionCore::take_hold(int descriptor) noexcept {
+    const int own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (own >= 0) {
+        let_go();
+        hold_descriptor_ = own;
     }
 }
 
@@ -361,6 +376,19 @@ std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool creat
             throw_failure(object, failure);
         }
     }
+}
+
+PassedEnd unpack_end(Unparcel& parcel, const shm::SegmentSpec& spec, std::string_view kind) {
+    PassedEnd passed;
+    passed.side = parcel.take<Side>() == Side::first ? Side::first : Side::second;
+    passed.hold = parcel.take_descriptor();
+    std::shared_ptr<shm::Segment> segment = parcel.take_segment(spec, kind);
+    std::string object(kind);
+    if (!segment->name().empty()) {
+        object += " \"" + segment->name() + '"';
+    }
+    passed.pipe = std::make_shared<PipeSegment>(std::move(segment), std::move(object));
+    return passed;
 }
 
 void unlink_pipe(std::string_view name, std::string_view object) {

@@ -1,163 +1,34 @@
-// Starting processes, and what a process knows of itself and its children.
-//
-// Ordering ledger
-//   R1 publish a Registry -> A1 : other threads see it filled (else: members not yet written)
+// Starting processes by fork, and what can be done with them.
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <iostream>
-#include <mutex>
 #include <sluice/process.hpp>
 #include <system_error>
 #include <typeinfo>
 
+#include "family.hpp"
+#include "life_line.hpp"
 #include "process_state.hpp"
 #include "sluice/detail/barrier_core.hpp"
+#include "spawn.hpp"
 
 namespace sluice {
 namespace {
+
+using detail::Descriptor;
+using detail::Family;
+using detail::family;
+using detail::ProcessState;
 
 [[noreturn]] void throw_errno(int error, const std::string& what) {
     throw std::system_error(error, std::generic_category(), what);
 }
 
-/// The streams that nearly every program shares with its children. Not all that stdio has open:
-/// flushing one that another thread waits to read from would wait with it.
-void flush_standard_streams() {
-    for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
-        try {
-            stream->flush();
-        } catch (...) {  // exceptions() was set; whoever writes next will be told
-        }
-    }
-    std::fflush(stdout);
-    std::fflush(stderr);
-}
-
-using detail::Birth;
-using detail::Descriptor;
-using detail::ProcessState;
-using AuthKey = std::array<std::byte, 32>;
-
-/// What a process knows of itself and its children. Each process makes its own on first use and
-/// never looks into the mutable part of one it inherited, whose mutex a thread of the parent may
-/// have held.
-struct Registry {
-    Birth birth{};
-    std::shared_ptr<ProcessState> self{};
-    std::shared_ptr<ProcessState> parent{};
-    AuthKey authkey{};
-    const Registry* inherited{};  // not freed: a leak checker finds it here
-
-    std::mutex mutex{};  // guards what follows
-    unsigned made_count{};
-    std::vector<std::shared_ptr<ProcessState>> children{};
-};
-
-constinit std::atomic<Registry*> current_registry{nullptr};
-
-AuthKey random_key() {
-    AuthKey key{};
-    for (std::size_t filled = 0; filled < key.size();) {
-        const ssize_t got = ::getrandom(key.data() + filled, key.size() - filled, 0);
-        if (got > 0) {
-            filled += static_cast<std::size_t>(got);
-        } else if (errno != EINTR) {
-            throw_errno(errno, "authkey: getrandom");
-        }
-    }
-    return key;
-}
-
-/// A registry for this process: `child` is what its parent's Process says of it; null for the first
-/// process, and for one that other code has forked, which keeps the name it inherits.
-std::unique_ptr<Registry> new_registry(const Registry* inherited, const ProcessState* child) {
-    auto registry = std::make_unique<Registry>();
-    registry->birth = detail::this_birth();
-    registry->inherited = inherited;
-    const pid_t here = registry->birth.pid;
-    if (inherited == nullptr) {
-        registry->self = std::make_shared<ProcessState>("MainProcess", "", false, here);
-        registry->authkey = random_key();
-        return registry;
-    }
-    const ProcessState& parent = *inherited->self;
-    const ProcessState& source = child == nullptr ? parent : *child;
-    registry->self = std::make_shared<ProcessState>(source.name(), source.identity(),
-                                                    source.options().daemon, here);
-    registry->parent = std::make_shared<ProcessState>(
-        parent.name(), parent.identity(), parent.options().daemon, inherited->birth.pid);
-    registry->authkey = inherited->authkey;
-    return registry;
-}
-
-Registry& registry() {
-    Registry* seen = current_registry.load(std::memory_order_acquire);  // A1
-    if (seen != nullptr && seen->birth == detail::this_birth()) {
-        return *seen;
-    }
-    std::unique_ptr<Registry> fresh = new_registry(seen, nullptr);
-    if (current_registry.compare_exchange_strong(seen, fresh.get(),
-                                                 std::memory_order_acq_rel,     // R1 A1
-                                                 std::memory_order_acquire)) {  // A1
-        return *fresh.release();
-    }
-    return *seen;  // another thread was first
-}
-
-/// In a new child: forgets the parent's children and takes the name that was chosen for it.
-void become(const ProcessState& child) {
-    std::unique_ptr<Registry> fresh =
-        new_registry(current_registry.load(std::memory_order_acquire), &child);  // A1
-    current_registry.store(fresh.release(), std::memory_order_release);          // R1
-}
-
-/// The children that were started and are not known to have ended.
-std::vector<std::shared_ptr<ProcessState>> children_now() {
-    Registry& here = registry();
-    std::vector<std::shared_ptr<ProcessState>> children;
-    {
-        const std::scoped_lock lock(here.mutex);
-        children = here.children;
-    }
-    std::erase_if(children, [](const auto& child) { return !child->started(); });
-    return children;
-}
-
-/// What every process does before it exits, as Python: daemons are ended, all children waited for.
-void end_children() noexcept {
-    try {
-        const std::vector<std::shared_ptr<ProcessState>> children = children_now();
-        for (const std::shared_ptr<ProcessState>& child : children) {
-            if (child->options().daemon) {
-                child->send(SIGTERM);  // all first, so that they end side by side
-            }
-        }
-        for (const std::shared_ptr<ProcessState>& child : children) {
-            child->end();
-        }
-    } catch (...) {  // out of memory at exit: the children stay, as after a crash
-    }
-}
-
-void remember_child(const std::shared_ptr<ProcessState>& child) {
-    [[maybe_unused]] static const int kAtExit = std::atexit(end_children);
-    Registry& here = registry();
-    const std::scoped_lock lock(here.mutex);
-    here.children.push_back(child);
-}
-
 std::shared_ptr<ProcessState> new_state(ProcessOptions options) {
-    Registry& here = registry();
+    Family& here = family();
     std::string identity = here.self->identity();
     {
         const std::scoped_lock lock(here.mutex);
@@ -203,20 +74,6 @@ void adopt_child(ProcessState& state, pid_t pid, Descriptor spare) {
 }
 
 }  // namespace
-
-namespace detail {
-
-void forget_child(const ProcessState& child) {
-    Registry& here = registry();
-    const std::scoped_lock lock(here.mutex);
-    std::erase_if(here.children, [&child](const auto& known) { return known.get() == &child; });
-}
-
-bool is_parent(const ProcessState& process) {
-    return registry().parent.get() == &process;
-}
-
-}  // namespace detail
 
 pid_t ProcessRef::pid() const {
     return state_->pid();
@@ -295,10 +152,14 @@ void Process::require_startable() const {
         throw Error(who + ": nothing to run; give it a target, or derive and override run()");
     }
     if (state().options().start_method == StartMethod::spawn) {
-        throw NotPermitted(who +
-                           ": StartMethod::spawn is not available yet; use StartMethod::fork");
+        if (typeid(*this) != typeid(Process)) {
+            throw NotPermitted(who +
+                               ": a subclass cannot be spawned, a fresh image has no copy of it; "
+                               "give a Process a function as its target, or use StartMethod::fork");
+        }
+        detail::require_spawn_main(who);
     }
-    if (const ProcessState& self = *registry().self; self.options().daemon) {
+    if (const ProcessState& self = *family().self; self.options().daemon) {
         throw NotPermitted(who + ": the daemon '" + self.name() +
                            "' may not have children, they would be left when it is terminated");
     }
@@ -311,21 +172,15 @@ void Process::start() {
     bool prepared = false;
     try {
         require_startable();
-        remember_child(state_);  // before the fork: nothing may fail once the child runs
+        detail::reap_children();
+        detail::remember_child(state_);  // before the fork: nothing may fail once the child runs
         Descriptor spare = open_spare_sentinel(state.name());
         if (target_) {
             target_->prepare();
             prepared = true;
         }
-        flush_standard_streams();
-        const pid_t pid = ::fork();
-        if (pid == 0) {
-            spare.close();
-            run_child();
-        }
-        if (pid < 0) {
-            throw_errno(errno, "Process '" + state.name() + "': fork");
-        }
+        const bool spawned = state.options().start_method == StartMethod::spawn;
+        const pid_t pid = spawned ? detail::spawn_child(state, *target_) : fork_child(spare);
         adopt_child(state, pid, std::move(spare));
         if (target_) {
             target_->finish(pid);
@@ -341,30 +196,48 @@ void Process::start() {
     target_.reset();  // the child has its own; what these hold (ends, memory) is let go
 }
 
-void Process::run_child() noexcept {
+pid_t Process::fork_child(detail::Descriptor& spare) {
+    const ProcessState& state = *state_;
+    std::optional<detail::LifeLinePassed> passed;
+    int line = -1;
+    if (state.options().daemon) {
+        line = detail::life_line();
+        passed.emplace();
+    }
+    detail::flush_standard_streams();
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        spare.close();
+        run_child(line);
+    }
+    if (pid < 0) {
+        throw_errno(errno, "Process '" + state.name() + "': fork");
+    }
+    return pid;
+}
+
+void Process::run_child(int line) noexcept {
     int code = 0;
     try {
-        become(*state_);
+        if (line >= 0) {
+            detail::hold_life_line(line);  // first: until then nothing ends it with its parent
+        }
+        detail::become(*state_);
         bind_this_thread(state_->options().binding);
         if (target_) {
             target_->adopt();
         }
         run();
-    } catch (const std::exception& error) {
-        code = 1;
-        std::fprintf(stderr, "Process %s (pid %d): exception: %s\n", state_->name().c_str(),
-                     ::getpid(), error.what());
     } catch (...) {
         code = 1;
-        std::fprintf(stderr, "Process %s (pid %d): exception: not a std::exception\n",
-                     state_->name().c_str(), ::getpid());
+        detail::print_exception(state_->name());
     }
     if (code == 0) {
         detail::BarrierCore::leave_all();
     }
     target_.reset();
-    end_children();
-    flush_standard_streams();
+    detail::end_children();
+    detail::flush_standard_streams();
     ::_exit(code);
 }
 
@@ -413,7 +286,7 @@ bool Process::daemon() const {
 
 std::span<const std::byte> Process::authkey() const {
     (void)state();
-    return registry().authkey;
+    return family().authkey;
 }
 
 int Process::sentinel() const {
@@ -423,7 +296,7 @@ int Process::sentinel() const {
 
 std::vector<ProcessRef> active_children() {
     std::vector<ProcessRef> active;
-    for (std::shared_ptr<ProcessState>& child : children_now()) {
+    for (std::shared_ptr<ProcessState>& child : detail::children_now()) {
         if (!child->reap()) {
             active.push_back(ProcessRef(std::move(child)));
         }
@@ -432,11 +305,11 @@ std::vector<ProcessRef> active_children() {
 }
 
 ProcessRef current_process() {
-    return ProcessRef(registry().self);
+    return ProcessRef(family().self);
 }
 
 std::optional<ProcessRef> parent_process() {
-    if (const std::shared_ptr<ProcessState>& parent = registry().parent) {
+    if (const std::shared_ptr<ProcessState>& parent = family().parent) {
         return ProcessRef(parent);
     }
     return std::nullopt;

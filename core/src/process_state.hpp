@@ -125,7 +125,7 @@ class ProcessState {
     Phase phase_{};
 };
 
-/// From process.cpp, which knows all children and the parent.
+/// From family.cpp, which knows all children and the parent.
 void forget_child(const ProcessState& child);
 [[nodiscard]] bool is_parent(const ProcessState& process);
 

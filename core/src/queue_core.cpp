@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "sluice/detail/failure.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -29,6 +30,35 @@ std::size_t body_bytes(const shm::MpmcRing::Shape& shape, std::uint32_t members)
     return cells_offset(shape) + members * sizeof(TaskCellLayout);
 }
 
+/// A segment that another has made. What the header says is checked against what there is.
+std::shared_ptr<QueueCore> adopt_segment(std::shared_ptr<shm::Segment> segment,
+                                         const QueueShape& wanted, const std::string& object) {
+    const shm::MpmcRing::Shape shape{segment->capacity(), segment->element_bytes(),
+                                     wanted.values_have_extents, wanted.first_position};
+    const bool extents = (segment->options() & kExtentsOption) != 0;
+    if (!shm::MpmcRing::fits(shape, segment->body_bytes()) ||
+        body_bytes(shape, segment->members().capacity()) > segment->body_bytes() ||
+        // Plain values have one size; of packed ones the maker chose how much lies in the slot.
+        (wanted.values_have_extents ? shape.slot_bytes < sizeof(shm::ValueSlotLayout)
+                                    : shape.slot_bytes != wanted.slot_bytes) ||
+        extents != wanted.values_have_extents ||
+        (segment->options() & kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
+        throw BadSegment(object +
+                         ": has a damaged header: its ring does not fit into it; remove it");
+    }
+    const auto wait = static_cast<Wait>(segment->options() & kWaitMask);
+    return std::make_shared<QueueCore>(std::move(segment), shape, wait, object);
+}
+
+shm::SegmentSpec spec_of(const QueueShape& wanted) {
+    shm::SegmentSpec spec;
+    spec.kind = shm::SegmentKind::queue;
+    spec.layout_signature = shm::MpmcRing::layout_signature();
+    spec.type_signature = wanted.type_signature;
+    spec.type_text = wanted.type_text;
+    return spec;
+}
+
 }  // namespace
 
 std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
@@ -40,13 +70,9 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
                                     std::to_string(kCapacityMax) + " messages, not " +
                                     std::to_string(wanted.capacity));
     }
-    shm::MpmcRing::Shape shape{std::bit_ceil(wanted.capacity), wanted.slot_bytes,
-                               wanted.values_have_extents, wanted.first_position};
-    shm::SegmentSpec spec;
-    spec.kind = shm::SegmentKind::queue;
-    spec.layout_signature = shm::MpmcRing::layout_signature();
-    spec.type_signature = wanted.type_signature;
-    spec.type_text = wanted.type_text;
+    const shm::MpmcRing::Shape shape{std::bit_ceil(wanted.capacity), wanted.slot_bytes,
+                                     wanted.values_have_extents, wanted.first_position};
+    shm::SegmentSpec spec = spec_of(wanted);
     spec.capacity = shape.capacity;
     spec.element_bytes = shape.slot_bytes;
     spec.options =
@@ -60,24 +86,7 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
         if (how != Open::create) {
             segment = shm::Segment::open(name, spec, failure);
             if (segment) {
-                // What the header says is checked against what there is.
-                shape.capacity = segment->capacity();
-                shape.slot_bytes = segment->element_bytes();
-                const bool extents = (segment->options() & kExtentsOption) != 0;
-                if (!shm::MpmcRing::fits(shape, segment->body_bytes()) ||
-                    body_bytes(shape, segment->members().capacity()) > segment->body_bytes() ||
-                    // Plain values have one size; of packed ones the maker chose how much lies in
-                    // the slot.
-                    (wanted.values_have_extents ? shape.slot_bytes < sizeof(shm::ValueSlotLayout)
-                                                : shape.slot_bytes != wanted.slot_bytes) ||
-                    extents != wanted.values_have_extents ||
-                    (segment->options() & kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-                    throw BadSegment(
-                        object +
-                        ": has a damaged header: its ring does not fit into it; remove it");
-                }
-                const auto wait = static_cast<Wait>(segment->options() & kWaitMask);
-                return std::make_shared<QueueCore>(std::move(segment), shape, wait, object);
+                return adopt_segment(std::move(segment), wanted, object);
             }
             const bool missing =
                 failure.kind == shm::FailureKind::environment && failure.error == ENOENT;
@@ -97,6 +106,12 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
             throw_failure(object, failure);
         }
     }
+}
+
+std::shared_ptr<QueueCore> QueueCore::unpack(Unparcel& parcel, const QueueShape& wanted) {
+    std::shared_ptr<shm::Segment> segment = parcel.take_segment(spec_of(wanted), object_name({}));
+    const std::string object = object_name(segment->name());
+    return adopt_segment(std::move(segment), wanted, object);
 }
 
 void QueueCore::unlink(std::string_view name) {

@@ -318,6 +318,38 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
     return std::nullopt;
 }
 
+std::optional<Mapping> Mapping::receive(const MappingPass& passed, std::size_t bytes_min,
+                                        Failure& failure) {
+    const std::string what = "memory passed on by another process";
+    if (passed.page_bytes != base_page_bytes() && passed.page_bytes != kHugePageBytes) {
+        failure.set(FailureKind::bad_segment, what + ": it has pages of no known size");
+        return std::nullopt;
+    }
+    Mapping mapping;
+    mapping.options_ = passed.options;
+    mapping.page_bytes_ = passed.page_bytes;
+    mapping.page_kind_ = passed.page_kind;
+    mapping.descriptor_ = fcntl(passed.descriptor, F_DUPFD_CLOEXEC, 0);
+    if (passed.beyond >= 0) {
+        mapping.beyond_ = fcntl(passed.beyond, F_DUPFD_CLOEXEC, 0);
+    }
+    struct stat info {};
+    if (mapping.descriptor_ < 0 || (passed.beyond >= 0 && mapping.beyond_ < 0) ||
+        fstat(mapping.descriptor_, &info) != 0) {
+        failure.environment("dup of " + what);
+        return std::nullopt;
+    }
+    if (!S_ISREG(info.st_mode) || static_cast<std::uint64_t>(info.st_size) < bytes_min) {
+        failure.set(FailureKind::bad_segment, what + ": too short for a header");
+        return std::nullopt;
+    }
+    mapping.bytes_ = round_up(bytes_min, mapping.page_bytes_);
+    if (!mapping.map(what, failure)) {
+        return std::nullopt;
+    }
+    return mapping;
+}
+
 bool Mapping::extend_to(std::size_t bytes, const std::string& path, Failure& failure) {
     struct stat info {};
     if (fstat(descriptor_, &info) != 0) {
@@ -334,7 +366,14 @@ bool Mapping::extend_to(std::size_t bytes, const std::string& path, Failure& fai
     munmap(data_, bytes_);
     data_ = nullptr;
     bytes_ = bytes;
-    return map(path, failure);
+    if (!map(path, failure)) {
+        return false;
+    }
+    if (page_kind_ == PageKind::transparent_huge) {
+        // Advice is of the address range: it did not come along with a descriptor.
+        static_cast<void>(madvise(data_, bytes_, MADV_HUGEPAGE));
+    }
+    return true;
 }
 
 std::byte* Mapping::map_twice(std::size_t offset, std::size_t bytes, Failure& failure) const {

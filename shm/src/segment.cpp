@@ -144,6 +144,19 @@ std::shared_ptr<Segment> Segment::open(std::string_view name, const SegmentSpec&
     return segment;
 }
 
+std::shared_ptr<Segment> Segment::receive(const MappingPass& passed, std::string_view name,
+                                          const SegmentSpec& expected, Failure& failure) {
+    auto mapping = Mapping::receive(passed, sizeof(SegmentLayout), failure);
+    if (!mapping) {
+        return nullptr;
+    }
+    std::shared_ptr<Segment> segment(new Segment);
+    segment->mapping_ = std::move(*mapping);
+    segment->name_ = std::string(name);
+    const std::string what = name.empty() ? std::string("the inherited segment") : segment->name_;
+    return segment->adopt_header(expected, what, failure) ? segment : nullptr;
+}
+
 bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path, Failure& failure) {
     Registry* registry = Registry::instance(failure);
     if (registry == nullptr) {

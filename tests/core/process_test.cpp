@@ -726,6 +726,24 @@ TEST_F(ProcessTest, SeesToItsChildrenWhenTheProgramExits) {
     EXPECT_EQ(output.hear(), "waited for;");
 }
 
+TEST_F(ProcessTest, LeavesNoZombieOfOneThatNobodyAsksAbout) {
+    // Neither joined nor destroyed: the next start waits for it, as in Python.
+    auto* forgotten = new Process([] {});
+    forgotten->start();
+    pollfd ended{.fd = forgotten->sentinel(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&ended, 1, -1), 1);
+    siginfo_t zombie{};
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(forgotten->pid()), &zombie, WEXITED | WNOWAIT), 0);
+    Process next(sleep_for_ever);
+    next.start();
+    EXPECT_EQ(
+        ::waitid(P_PID, static_cast<id_t>(forgotten->pid()), &zombie, WEXITED | WNOHANG | WNOWAIT),
+        -1);
+    EXPECT_EQ(forgotten->exitcode(), 0);
+    next.kill();
+    delete forgotten;
+}
+
 // In other processes than its maker's
 // ----------------------------------------------------------------
 
@@ -808,10 +826,13 @@ TEST_F(ProcessTest, RefusesToBeUsedBeforeTheStart) {
     EXPECT_THROW((void)sut.sentinel(), sluice::Error);
 }
 
-TEST_F(ProcessTest, SaysThatSpawnIsNotThereYet) {
+TEST_F(ProcessTest, SaysThatSpawnNeedsALineInMain) {
     Process sut({.start_method = sluice::StartMethod::spawn}, [] {});
-    EXPECT_NE(message_of<sluice::NotPermitted>([&sut] { sut.start(); }).find("spawn"),
+    EXPECT_NE(message_of<sluice::NotPermitted>([&sut] {
+                  sut.start();
+              }).find("needs sluice::spawn_main(argc, argv) as the first line of main"),
               std::string::npos);
+    EXPECT_FALSE(sut.is_alive());
 }
 
 TEST_F(ProcessTest, MayBeStartedAgainAfterTheSystemRefused) {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "sluice/detail/byte_channel.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/hand_over.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -124,12 +125,16 @@ class ByteConnection {
     friend struct BytePipe;
     template <class>
     friend struct detail::HandOver;
+    template <class>
+    friend struct detail::Passing;
     struct Body;
 
     explicit ByteConnection(std::shared_ptr<Body> body) : body_(std::move(body)) {}
     static ByteConnection wrap(std::shared_ptr<detail::ByteChannel> channel);
     detail::ConnectionCore& core() const;
     void prepare_hand_over() const;
+    void pack(detail::Parcel& parcel) const;
+    static ByteConnection unpack(detail::Unparcel& parcel);
 
     bool send_until(Bytes message, detail::Deadline deadline) const;
     std::optional<std::vector<std::byte>> recv_until(detail::Deadline deadline) const;
@@ -175,6 +180,12 @@ struct detail::HandOver<ByteConnection> {
         connection.core().finish_hand_over(child);
     }
     static void adopt(ByteConnection& connection) { connection.core().adopt(); }
+};
+
+template <>
+struct detail::Passing<ByteConnection> {
+    static void pack(const ByteConnection& connection, Parcel& parcel) { connection.pack(parcel); }
+    static ByteConnection unpack(Unparcel& parcel) { return ByteConnection::unpack(parcel); }
 };
 
 }  // namespace sluice

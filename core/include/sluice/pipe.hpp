@@ -27,6 +27,7 @@
 #include "sluice/codec.hpp"
 #include "sluice/detail/byte_channel.hpp"
 #include "sluice/detail/connection_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 #include "sluice/hand_over.hpp"
 #include "sluice/placement.hpp"
@@ -71,6 +72,7 @@ class SlotChannel final : public ConnectionCore {
 
     static Ends make(std::string_view name, bool create_if_missing, bool open_if_there,
                      const PipeOptions& options, std::string object);
+    static std::shared_ptr<SlotChannel> unpack(Unparcel& parcel);
 
     SlotChannel(const std::shared_ptr<PipeSegment>& pipe, Side side)
         : ConnectionCore(pipe, side, gate(*pipe, sends(*pipe, side)),
@@ -176,6 +178,24 @@ class SlotChannel final : public ConnectionCore {
     }
 
  private:
+    static shm::SegmentSpec spec() {
+        shm::SegmentSpec spec;
+        spec.kind = shm::SegmentKind::pipe;
+        spec.layout_signature = shm::fnv1a(sizeof(EndLayout), Ring::layout_signature());
+        spec.type_signature = type_signature<T>();
+        spec.type_text = type_description<T>();
+        spec.element_bytes = plain_bytes<T>;
+        spec.member_capacity = 1;  // ends have owners; nobody claims
+        return spec;
+    }
+    static void check_header(const shm::Segment& segment, const std::string& object) {
+        if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kPipeCapacityMax ||
+            sizeof(PipeLayout) + 2 * ring_bytes(segment.capacity()) > segment.body_bytes() ||
+            (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
+            throw BadSegment(object +
+                             ": has a damaged header: its rings do not fit into it; remove it");
+        }
+    }
     static int sends(const PipeSegment& pipe, Side side) noexcept {
         return pipe.duplex() ? static_cast<int>(side) : (side == Side::second ? 0 : -1);
     }
@@ -248,16 +268,10 @@ typename SlotChannel<T>::Ends SlotChannel<T>::make(std::string_view name, bool c
                                                    bool open_if_there, const PipeOptions& options,
                                                    std::string object) {
     require_capacity(options.capacity, object);
-    shm::SegmentSpec spec;
-    spec.kind = shm::SegmentKind::pipe;
-    spec.layout_signature = shm::fnv1a(sizeof(EndLayout), Ring::layout_signature());
-    spec.type_signature = type_signature<T>();
-    spec.type_text = type_description<T>();
+    shm::SegmentSpec spec = SlotChannel::spec();
     spec.capacity = std::bit_ceil(std::uint64_t{options.capacity});
-    spec.element_bytes = plain_bytes<T>;
     spec.options = static_cast<std::uint32_t>(options.wait) |
                    (options.duplex ? 0U : PipeSegment::kSimplexOption);
-    spec.member_capacity = 1;  // ends have owners; nobody claims
     spec.body_bytes = sizeof(PipeLayout) + 2 * ring_bytes(spec.capacity);
     auto pipe = make_pipe_segment(name, create_if_missing, open_if_there, spec, options.memory,
                                   options.permissions, object, [](shm::Segment& made) {
@@ -265,15 +279,18 @@ typename SlotChannel<T>::Ends SlotChannel<T>::make(std::string_view name, bool c
                                       Ring::initialise(ring_memory(made, 0), made.capacity());
                                       Ring::initialise(ring_memory(made, 1), made.capacity());
                                   });
-    const shm::Segment& segment = pipe->segment();
-    if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kPipeCapacityMax ||
-        sizeof(PipeLayout) + 2 * ring_bytes(segment.capacity()) > segment.body_bytes() ||
-        (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-        throw BadSegment(object +
-                         ": has a damaged header: its rings do not fit into it; remove it");
-    }
+    check_header(pipe->segment(), object);
     return {std::make_shared<SlotChannel>(pipe, Side::first),
             std::make_shared<SlotChannel>(pipe, Side::second)};
+}
+
+template <class T>
+std::shared_ptr<SlotChannel<T>> SlotChannel<T>::unpack(Unparcel& parcel) {
+    const PassedEnd passed = unpack_end(parcel, spec(), "Pipe");
+    check_header(passed.pipe->segment(), passed.pipe->object());
+    auto channel = std::make_shared<SlotChannel>(passed.pipe, passed.side);
+    channel->take_hold(passed.hold);
+    return channel;
 }
 
 /// The same operations over byte records, for packed values.
@@ -328,6 +345,7 @@ class PackedChannel {
     }
     bool poll(Deadline deadline) { return channel_->poll(deadline); }
     ConnectionCore& core() noexcept { return *channel_; }
+    ByteChannel& bytes() noexcept { return *channel_; }
 
  private:
     static constexpr std::size_t kKeptBytes = 1U << 20U;
@@ -445,6 +463,8 @@ class Connection {
     friend struct Pipe;
     template <class>
     friend struct detail::HandOver;
+    template <class>
+    friend struct detail::Passing;
 
     explicit Connection(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
     detail::ConnectionCore& core() const {
@@ -481,6 +501,9 @@ struct Pipe {
     Connection<T> second;
 
  private:
+    template <class>
+    friend struct detail::Passing;
+
     Pipe(Connection<T> one, Connection<T> two) : first(std::move(one)), second(std::move(two)) {}
 
     static std::string object(std::string_view name) {
@@ -491,6 +514,14 @@ struct Pipe {
             throw std::invalid_argument("Pipe: a named pipe needs a name");
         }
         return name;
+    }
+    static detail::ByteChannelShape packed_shape(std::string object) {
+        detail::ByteChannelShape shape;
+        shape.kind = shm::SegmentKind::pipe;
+        shape.type_signature = type_signature<T>();
+        shape.type_text = type_description<T>();
+        shape.object = std::move(object);
+        return shape;
     }
     static Pipe make(std::string_view name, bool create_if_missing, bool open_if_there,
                      const PipeOptions& options) {
@@ -503,16 +534,12 @@ struct Pipe {
             constexpr std::size_t kMessageBytes = 256;
             constexpr std::size_t kRingBytesMin = 64U << 10U;
             detail::require_capacity(options.capacity, object(name));
-            detail::ByteChannelShape shape;
+            detail::ByteChannelShape shape = packed_shape(object(name));
             shape.ring_bytes = options.capacity * kMessageBytes < kRingBytesMin
                                    ? kRingBytesMin
                                    : options.capacity * kMessageBytes;
             shape.duplex = options.duplex;
             shape.wait = options.wait;
-            shape.kind = shm::SegmentKind::pipe;
-            shape.type_signature = type_signature<T>();
-            shape.type_text = type_description<T>();
-            shape.object = object(name);
             auto ends = detail::ByteChannel::make(name, create_if_missing, open_if_there, shape,
                                                   options.memory, options.permissions);
             using Channel = detail::PackedChannel<T>;
@@ -530,6 +557,24 @@ struct detail::HandOver<Connection<T>> {
         connection.core().finish_hand_over(child);
     }
     static void adopt(Connection<T>& connection) { connection.core().adopt(); }
+};
+
+template <class T>
+struct detail::Passing<Connection<T>> {
+    static void pack(const Connection<T>& connection, Parcel& parcel) {
+        if constexpr (!Plain<T>) {
+            connection.channel_->bytes().require_whole();
+        }
+        connection.core().pack(parcel);
+    }
+    static Connection<T> unpack(Unparcel& parcel) {
+        if constexpr (Plain<T>) {
+            return Connection<T>(SlotChannel<T>::unpack(parcel));
+        } else {
+            return Connection<T>(std::make_shared<PackedChannel<T>>(
+                ByteChannel::unpack(parcel, Pipe<T>::packed_shape("Pipe"))));
+        }
+    }
 };
 
 }  // namespace sluice

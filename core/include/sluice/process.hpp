@@ -7,7 +7,10 @@
 // The child is a fork: it sees what this process had at start(), and what either changes afterwards
 // the other does not see; share by Queue, Pipe and their family. A fork beside other threads is
 // allowed, but in the child only the calling thread exists, and a mutex that another one held stays
-// locked for ever: make processes before threads.
+// locked for ever: make processes before threads, or spawn them.
+//
+// StartMethod::spawn starts a fresh image of this program instead, without this one's threads,
+// locks and heap. It needs sluice::spawn_main(argc, argv) as the first line of main.
 #pragma once
 
 #include <sys/types.h>
@@ -15,29 +18,28 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <optional>
+#include <sluice/detail/target.hpp>
 #include <sluice/error.hpp>
-#include <sluice/hand_over.hpp>
 #include <sluice/placement.hpp>
 #include <span>
 #include <string>
-#include <tuple>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace sluice {
 
-/// fork: the child is a copy of this process. spawn: a fresh image of this program; not there yet.
+/// fork: the child is a copy of this process. spawn: a fresh image of this program runs the target:
+/// see spawn_main().
 enum class StartMethod { fork, spawn };
 
 /// How a Process is made.
 ///
 /// name     For people; empty: "Process-1", "Process-2", ..., a child's children "Process-1:1".
-/// daemon   Terminated instead of waited for when its Process is destroyed or this process exits.
-///          It may not start children itself: they would be left behind.
+/// daemon   Terminated instead of waited for when its Process is destroyed or this process exits;
+///          killed when this process ends in any other way, SIGKILL included, or executes another
+///          program. It may not start children itself: they would be left behind.
 /// binding  Where the child runs, applied before its target; a child that may not run there
 ///          exits 1.
 struct ProcessOptions {
@@ -54,49 +56,8 @@ class Process;
 
 namespace detail {
 
+class Descriptor;
 class ProcessState;
-
-/// A target with its arguments, of any types.
-class Target {
- public:
-    Target() = default;
-    Target(const Target&) = delete;
-    Target& operator=(const Target&) = delete;
-    virtual ~Target() = default;
-    virtual void prepare() = 0;
-    virtual void cancel() noexcept = 0;
-    virtual void finish(pid_t child) noexcept = 0;
-    virtual void adopt() = 0;
-    virtual void call() = 0;
-};
-
-template <class F, class... Args>
-class BoundTarget final : public Target {
- public:
-    explicit BoundTarget(F target, Args... arguments)
-        : target_(std::move(target)), arguments_(std::move(arguments)...) {}
-
-    void prepare() override { prepare_hand_over(arguments_); }
-    void cancel() noexcept override { cancel_hand_over(arguments_); }
-    void finish(pid_t child) noexcept override { finish_hand_over(arguments_, child); }
-    void adopt() override { detail::adopt(arguments_); }
-    void call() override {
-        if constexpr (std::invocable<F, Args...>) {
-            std::apply(
-                [this](Args&... arguments) {
-                    std::invoke(std::move(target_), std::move(arguments)...);
-                },
-                arguments_);
-        } else {  // the target takes an argument by reference: the child's own copy
-            std::apply([this](Args&... arguments) { std::invoke(target_, arguments...); },
-                       arguments_);
-        }
-    }
-
- private:
-    F target_;
-    std::tuple<Args...> arguments_;
-};
 
 template <class F, class... Args>
 concept ProcessTarget = !std::derived_from<F, Process> && !std::same_as<F, ProcessOptions> &&
@@ -170,23 +131,25 @@ class ProcessRef {
 /// except that moving, assigning and destroying need it alone.
 /// Errors: Error for what comes too early or twice, or on a moved-from Process. NotPermitted in a
 /// process that did not make it, naming both pids (pid, name, daemon and authkey work everywhere).
-/// Crash: its maker's death leaves the child running.
-/// Cost: a fork, two descriptors for a moment, one (the sentinel) until it is destroyed.
+/// Crash: its maker's death leaves the child running, as in Python; a daemon is killed by the
+/// kernel, wherever either of them stood.
+/// Cost: a fork, two descriptors for a moment, one (the sentinel) until it is destroyed. The first
+/// daemon of a process takes two more, kept for good.
 /// Source: docs.python.org/3/library/multiprocessing.html; fork(2), pidfd_open(2), waitid(2).
 class Process {
  public:
     /// Runs target(args...), ignoring what it returns.
-    template <class F, class... Args>
+    template <class F, class... Args, bool kTravels = detail::can_spawn<F, Args...>>
     requires detail::ProcessTarget<F, Args...>
     explicit Process(F target, Args... args)
         : Process(ProcessOptions{}, std::move(target), std::move(args)...) {}
 
-    template <class F, class... Args>
+    template <class F, class... Args, bool kTravels = detail::can_spawn<F, Args...>>
     requires detail::ProcessTarget<F, Args...> Process(ProcessOptions options, F target,
                                                        Args... args)
         : Process(std::move(options)) {
-        target_ = std::make_unique<detail::BoundTarget<F, Args...>>(std::move(target),
-                                                                    std::move(args)...);
+        target_ = std::make_unique<detail::BoundTarget<kTravels, F, Args...>>(std::move(target),
+                                                                              std::move(args)...);
     }
 
     /// For subclasses that override run().
@@ -205,7 +168,8 @@ class Process {
     /// nothing is printed twice.
     /// Errors: Error, if it was started before or there is nothing to run; std::system_error, if
     /// the system gives no process or descriptor: then it may be tried again. NotPermitted for a
-    /// daemon's child and for StartMethod::spawn. What an argument throws when it is handed over.
+    /// daemon's child, and for what cannot be spawned: see spawn_main(). What an argument throws
+    /// when it is handed over.
     void start();
 
     /// Waits until the child has ended.
@@ -252,7 +216,8 @@ class Process {
     [[nodiscard]] detail::ProcessState& state() const;
     [[nodiscard]] bool join_for_ns(std::chrono::nanoseconds timeout);
     void require_startable() const;
-    [[noreturn]] void run_child() noexcept;
+    [[nodiscard]] pid_t fork_child(detail::Descriptor& spare);
+    [[noreturn]] void run_child(int line) noexcept;
     void end() noexcept;
 
     std::shared_ptr<detail::ProcessState> state_;
@@ -262,6 +227,24 @@ class Process {
 /// The children of this process that Process started and that have not ended. Those that have are
 /// waited for on the way, so that no zombie stays. Callers: any thread.
 std::vector<ProcessRef> active_children();
+
+/// To be the first line of main in a program that uses StartMethod::spawn (Python's
+/// freeze_support). In a process that start() spawned it runs the target and does not return; in
+/// any other it does nothing.
+///
+/// The child is this program anew: what main would have done before start() has not been done, and
+/// static objects are initialised again. The target is found by its offset in the program or in a
+/// library that it is linked to, and only in the same build of it. It is a function, a lambda
+/// without captures, or a function object whose members obey the rule for values; not a function
+/// with captures, a pointer to a member, or a subclass's run(). Its arguments are values that may
+/// travel through a Queue<T>; handles (Queue, Connection, ByteConnection), anonymous ones
+/// included, whose descriptors are passed; and vectors, optionals, tuples, pairs and arrays of
+/// these. Connections are handed over as by fork.
+///
+/// The child ends as one made by fork, but flushes every FILE: all of them are its own.
+/// Errors: start() throws NotPermitted where main did not call this, or where the target or an
+/// argument cannot travel. Ignored in a set-user-ID program: whoever runs it chooses argv.
+void spawn_main(int argc, char** argv);
 
 /// This process: "MainProcess", or the name its parent's Process gave it.
 ProcessRef current_process();

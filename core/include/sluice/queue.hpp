@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "sluice/codec.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/queue_core.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
@@ -322,6 +323,9 @@ class Queue {
     std::uint64_t memory_bytes() const { return core_->segment().mapping().bytes_allocated(); }
 
  private:
+    template <class>
+    friend struct detail::Passing;
+
     // The packed form is made before a slot is claimed: packing may throw, or be slow.
     struct PackedValue {
         PackBuffer* buffer{};
@@ -365,19 +369,23 @@ class Queue {
     static std::shared_ptr<detail::QueueCore> make(std::string_view name,
                                                    detail::QueueCore::Open how,
                                                    const QueueOptions& options) {
-        detail::QueueShape shape;
-        shape.capacity = options.capacity;
         if (options.slot_bytes > kSlotBytesMax) {
             throw std::invalid_argument("Queue: slot_bytes is at most " +
                                         std::to_string(kSlotBytesMax) + ", not " +
                                         std::to_string(options.slot_bytes));
         }
+        return detail::QueueCore::make(name, how, shape(options), options.memory,
+                                       options.permissions);
+    }
+    static detail::QueueShape shape(const QueueOptions& options) {
+        detail::QueueShape shape;
+        shape.capacity = options.capacity;
         shape.slot_bytes = Codec::slot_bytes(options.slot_bytes);
         shape.values_have_extents = !Codec::kPlain;
         shape.type_signature = type_signature<T>();
         shape.type_text = type_description<T>();
         shape.wait = options.wait;
-        return detail::QueueCore::make(name, how, shape, options.memory, options.permissions);
+        return shape;
     }
 
     void finish_put(const shm::ClaimedSlot& claimed, const T& value, PackedValue& packed) const {
@@ -632,6 +640,16 @@ class Lease {
     shm::ClaimedSlot claimed_;
     detail::HeldClaim claim_;
     std::optional<std::conditional_t<Codec::kInPlace, Nothing, T>> value_{};
+};
+
+template <class T>
+struct detail::Passing<Queue<T>> {
+    static void pack(const Queue<T>& queue, Parcel& parcel) {
+        parcel.put_segment(queue.core_->segment());
+    }
+    static Queue<T> unpack(Unparcel& parcel) {
+        return Queue<T>(QueueCore::unpack(parcel, Queue<T>::shape({})));
+    }
 };
 
 }  // namespace sluice

@@ -37,6 +37,12 @@ class ByteChannel final : public ConnectionCore {
                      const ByteChannelShape& shape, const shm::MemoryOptions& memory,
                      unsigned permissions);
 
+    /// An end that a parent passed to this process: see parcel.hpp. `shape`: what is the same in
+    /// every pipe of the kind.
+    static std::shared_ptr<ByteChannel> unpack(Unparcel& parcel, const ByteChannelShape& shape);
+    /// Throws Error while a message is half received: what came of it would stay behind.
+    void require_whole() const;
+
     ByteChannel(std::shared_ptr<PipeSegment> pipe, Side side, std::shared_ptr<std::byte> forward,
                 std::shared_ptr<std::byte> backward);
     ~ByteChannel() override;

@@ -58,6 +58,9 @@ constexpr Side other(Side side) noexcept {
     return side == Side::first ? Side::second : Side::first;
 }
 
+class Parcel;
+class Unparcel;
+
 /// A pipe's memory and what all its handles in this process share.
 class PipeSegment {
  public:
@@ -174,6 +177,11 @@ class ConnectionCore {
     void close() noexcept;
     bool is_closed() const noexcept;
 
+    // Passing: see parcel.hpp. The descriptor that says "somebody holds a copy of this end" goes
+    // along, so that there is no moment at which nobody does.
+    void pack(Parcel& parcel) const;
+    void take_hold(int descriptor) noexcept;
+
     // HandOver: see hand_over.hpp.
     void prepare_hand_over();
     void cancel_hand_over() noexcept;
@@ -268,5 +276,14 @@ std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool creat
                                                unsigned permissions, std::string object,
                                                void (*initialise)(shm::Segment&));
 void unlink_pipe(std::string_view name, std::string_view object);
+
+/// One end of a pipe, as ConnectionCore::pack() packed it; then `hold` is to be given to
+/// take_hold().
+struct PassedEnd {
+    std::shared_ptr<PipeSegment> pipe{};
+    Side side{};
+    int hold{-1};
+};
+PassedEnd unpack_end(Unparcel& parcel, const shm::SegmentSpec& spec, std::string_view kind);
 
 }  // namespace sluice::detail

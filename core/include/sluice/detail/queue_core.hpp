@@ -52,6 +52,7 @@ struct QueueShape {
 };
 
 class QueueCore;
+class Unparcel;
 
 /// Whether a claim that a Slot or a Lease holds is still this thread's process's, and still there.
 class HeldClaim {
@@ -79,6 +80,8 @@ class QueueCore {
     static std::shared_ptr<QueueCore> make(std::string_view name, Open how, const QueueShape& shape,
                                            const shm::MemoryOptions& memory, unsigned permissions);
     static void unlink(std::string_view name);
+    /// The queue that a parent passed to this process: see detail/parcel.hpp.
+    static std::shared_ptr<QueueCore> unpack(Unparcel& parcel, const QueueShape& wanted);
 
     QueueCore(std::shared_ptr<shm::Segment> segment, const shm::MpmcRing::Shape& shape, Wait wait,
               std::string object);

@@ -20,6 +20,15 @@ namespace sluice::shm {
 /// How a mapping came to be backed.
 enum class PageKind : std::uint8_t { normal, transparent_huge, huge };
 
+/// What another process needs to map the same memory, once it has inherited the descriptors.
+struct MappingPass {
+    std::int32_t descriptor{-1};
+    std::int32_t beyond{-1};
+    std::uint64_t page_bytes{};
+    PageKind page_kind{};
+    MemoryOptions options{};
+};
+
 /// Owns the address range and its descriptor. Movable. Inherited by fork like any mapping.
 class Mapping {
  public:
@@ -56,7 +65,18 @@ class Mapping {
     static std::optional<Mapping> open_file(const std::string& path, std::size_t bytes_min,
                                             Failure& failure);
 
-    /// Maps `bytes` of a file of which open_file() mapped only the header.
+    /// What a process made by execve(2) maps this memory by. The descriptors stay ours.
+    MappingPass pass() const noexcept {
+        return {descriptor_, beyond_, page_bytes_, page_kind_, options_};
+    }
+
+    /// Maps what another process passed on, by duplicates of the descriptors inherited from it, so
+    /// that it may come several times. Its locks are those of the inherited descriptions.
+    /// Errors: environment; bad_segment: not such memory, or shorter than `bytes_min`.
+    static std::optional<Mapping> receive(const MappingPass& passed, std::size_t bytes_min,
+                                          Failure& failure);
+
+    /// Maps `bytes` of a file of which open_file() or receive() mapped only the header.
     /// Errors: bad_segment: the file is shorter than that.
     bool extend_to(std::size_t bytes, const std::string& path, Failure& failure);
 

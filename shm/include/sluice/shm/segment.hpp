@@ -110,6 +110,11 @@ class Segment {
     static std::shared_ptr<Segment> open(std::string_view name, const SegmentSpec& expected,
                                          Failure& failure);
 
+    /// Maps a segment of which this process has inherited the descriptors through execve(2); its
+    /// name, if any, need not lead to it any more. Errors: as open(), without ENOENT.
+    static std::shared_ptr<Segment> receive(const MappingPass& passed, std::string_view name,
+                                            const SegmentSpec& expected, Failure& failure);
+
     /// Removes the name; who has it open goes on. False with ENOENT where there is none.
     static bool unlink(std::string_view name, Failure& failure);
 

@@ -1,0 +1,172 @@
+// What a process knows of itself and its relatives.
+//
+// Ordering ledger
+//   R1 publish a Family -> A1 : other threads see it filled (else: members not yet written)
+#include "family.hpp"
+
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <system_error>
+
+namespace sluice::detail {
+namespace {
+
+constinit std::atomic<Family*> current_family{nullptr};
+
+AuthKey random_key() {
+    AuthKey key{};
+    for (std::size_t filled = 0; filled < key.size();) {
+        const ssize_t got = ::getrandom(key.data() + filled, key.size() - filled, 0);
+        if (got > 0) {
+            filled += static_cast<std::size_t>(got);
+        } else if (errno != EINTR) {
+            throw std::system_error(errno, std::generic_category(), "authkey: getrandom");
+        }
+    }
+    return key;
+}
+
+/// `child` is what the parent's Process says of this process; null for the first one, and for one
+/// that other code has forked, which keeps the name it inherits.
+std::unique_ptr<Family> new_family(const Family* inherited, const ProcessState* child) {
+    auto fresh = std::make_unique<Family>();
+    fresh->birth = this_birth();
+    fresh->inherited = inherited;
+    const pid_t here = fresh->birth.pid;
+    if (inherited == nullptr) {
+        fresh->self = std::make_shared<ProcessState>("MainProcess", "", false, here);
+        fresh->authkey = random_key();
+        return fresh;
+    }
+    const ProcessState& parent = *inherited->self;
+    const ProcessState& source = child == nullptr ? parent : *child;
+    fresh->self = std::make_shared<ProcessState>(source.name(), source.identity(),
+                                                 source.options().daemon, here);
+    fresh->parent = std::make_shared<ProcessState>(parent.name(), parent.identity(),
+                                                   parent.options().daemon, inherited->birth.pid);
+    fresh->authkey = inherited->authkey;
+    return fresh;
+}
+
+}  // namespace
+
+Family& family() {
+    Family* seen = current_family.load(std::memory_order_acquire);  // A1
+    if (seen != nullptr && seen->birth == this_birth()) {
+        return *seen;
+    }
+    std::unique_ptr<Family> fresh = new_family(seen, nullptr);
+    if (current_family.compare_exchange_strong(seen, fresh.get(),
+                                               std::memory_order_acq_rel,     // R1 A1
+                                               std::memory_order_acquire)) {  // A1
+        return *fresh.release();
+    }
+    return *seen;  // another thread was first
+}
+
+void become(const ProcessState& child) {
+    std::unique_ptr<Family> fresh =
+        new_family(current_family.load(std::memory_order_acquire), &child);  // A1
+    current_family.store(fresh.release(), std::memory_order_release);        // R1
+}
+
+void become(const Descent& descent) {
+    auto fresh = std::make_unique<Family>();
+    fresh->birth = this_birth();
+    // A static object's constructor may have asked before main.
+    fresh->inherited = current_family.load(std::memory_order_acquire);  // A1
+    fresh->self = std::make_shared<ProcessState>(descent.name, descent.identity, descent.daemon,
+                                                 fresh->birth.pid);
+    fresh->parent = std::make_shared<ProcessState>(descent.parent_name, descent.parent_identity,
+                                                   descent.parent_is_daemon, descent.parent_pid);
+    fresh->authkey = descent.authkey;
+    current_family.store(fresh.release(), std::memory_order_release);  // R1
+}
+
+std::vector<std::shared_ptr<ProcessState>> children_now() {
+    Family& here = family();
+    std::vector<std::shared_ptr<ProcessState>> children;
+    {
+        const std::scoped_lock lock(here.mutex);
+        children = here.children;
+    }
+    std::erase_if(children, [](const auto& child) { return !child->started(); });
+    return children;
+}
+
+void reap_children() {
+    // One call says whether there is any: mostly not, and children may be many.
+    siginfo_t ended{};
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) {
+        return;
+    }
+    for (const std::shared_ptr<ProcessState>& child : children_now()) {
+        child->reap();
+    }
+}
+
+void end_children() noexcept {
+    try {
+        const std::vector<std::shared_ptr<ProcessState>> children = children_now();
+        for (const std::shared_ptr<ProcessState>& child : children) {
+            if (child->options().daemon) {
+                child->send(SIGTERM);  // all first, so that they end side by side
+            }
+        }
+        for (const std::shared_ptr<ProcessState>& child : children) {
+            child->end();
+        }
+    } catch (...) {  // out of memory at exit: the children stay, as after a crash
+    }
+}
+
+void remember_child(const std::shared_ptr<ProcessState>& child) {
+    [[maybe_unused]] static const int kAtExit = std::atexit(end_children);
+    Family& here = family();
+    const std::scoped_lock lock(here.mutex);
+    here.children.push_back(child);
+}
+
+void forget_child(const ProcessState& child) {
+    Family& here = family();
+    const std::scoped_lock lock(here.mutex);
+    std::erase_if(here.children, [&child](const auto& known) { return known.get() == &child; });
+}
+
+bool is_parent(const ProcessState& process) {
+    return family().parent.get() == &process;
+}
+
+void flush_standard_streams() {
+    for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
+        try {
+            stream->flush();
+        } catch (...) {  // exceptions() was set; whoever writes next will be told
+        }
+    }
+    std::fflush(stdout);
+    std::fflush(stderr);
+}
+
+void print_exception(const std::string& name) noexcept {
+    try {
+        throw;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "Process %s (pid %d): exception: %s\n", name.c_str(), ::getpid(),
+                     error.what());
+    } catch (...) {
+        std::fprintf(stderr, "Process %s (pid %d): exception: not a std::exception\n", name.c_str(),
+                     ::getpid());
+    }
+}
+
+}  // namespace sluice::detail
