@@ -33,6 +33,8 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "pipe";
         case SegmentKind::byte_pipe:
             return "byte_pipe";
+        case SegmentKind::pool:
+            return "pool";
     }
     return "unknown";
 }

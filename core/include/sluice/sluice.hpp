@@ -7,6 +7,7 @@
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"
+#include "sluice/pool.hpp"
 #include "sluice/process.hpp"
 #include "sluice/queue.hpp"
 #include "sluice/topology.hpp"

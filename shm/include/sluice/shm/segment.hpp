@@ -22,7 +22,7 @@
 
 namespace sluice::shm {
 
-enum class SegmentKind : std::uint32_t { queue = 1, pipe = 2, byte_pipe = 3 };
+enum class SegmentKind : std::uint32_t { queue = 1, pipe = 2, byte_pipe = 3, pool = 32 };
 
 /// "queue", "pipe", ...; "unknown" for a number that is none of them.
 std::string_view to_string(SegmentKind kind) noexcept;
