@@ -51,6 +51,8 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "barrier";
         case SegmentKind::guarded:
             return "guarded";
+        case SegmentKind::pool:
+            return "pool";
     }
     return "unknown";
 }

@@ -3,8 +3,12 @@
 // these.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace sluice {
 
@@ -44,16 +48,45 @@ class OwnerDied : public Error {
     using Error::Error;
 };
 
-/// A task in another process ended with an exception; what() carries its text.
+/// A task in another process ended with an exception; what() carries its type and its text.
 class RemoteError : public Error {
  public:
     using Error::Error;
+    RemoteError(std::string type_name, const std::string& message)
+        : Error(type_name + ": " + message), type_name_(std::move(type_name)), message_(message) {}
+
+    /// The exception's type, as its author wrote it: "std::out_of_range".
+    [[nodiscard]] const std::string& type_name() const noexcept { return type_name_; }
+    /// Its what(), alone.
+    [[nodiscard]] const std::string& message() const noexcept { return message_; }
+
+ private:
+    std::string type_name_{};
+    std::string message_{};
 };
 
 /// The worker that ran the task died.
 class WorkerDied : public Error {
  public:
     using Error::Error;
+    /// How it ended: by a signal, or with an exit code; the other is 0.
+    struct End {
+        pid_t pid{};
+        int signal{};
+        int exit_code{};
+        std::uint64_t task{};
+    };
+    WorkerDied(const std::string& what, const End& end) : Error(what), end_(end) {}
+
+    [[nodiscard]] pid_t pid() const noexcept { return end_.pid; }
+    /// The signal that killed it; 0 if it exited.
+    [[nodiscard]] int signal() const noexcept { return end_.signal; }
+    [[nodiscard]] int exit_code() const noexcept { return end_.exit_code; }
+    /// Which task: the how-manieth that the Pool was given, from 1.
+    [[nodiscard]] std::uint64_t task() const noexcept { return end_.task; }
+
+ private:
+    End end_{};
 };
 
 }  // namespace sluice

@@ -12,6 +12,7 @@
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"
+#include "sluice/pool.hpp"
 #include "sluice/process.hpp"
 #include "sluice/queue.hpp"
 #include "sluice/rw_lock.hpp"

@@ -34,7 +34,8 @@ enum class SegmentKind : std::uint32_t {
     event = 9,
     condition = 10,
     barrier = 11,
-    guarded = 12
+    guarded = 12,
+    pool = 13
 };
 
 /// "queue", "pipe", ...; "unknown" for a number that is none of them.

@@ -1,0 +1,109 @@
+// A Pool's shared memory as its processes see it: the queue of task numbers, and the segment with
+// the table of tasks, the workers' lines and their rings of reports (shm/task_word.hpp). Owner,
+// nursery and workers use the same object: the last two have it by fork.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sluice/detail/queue_core.hpp"
+#include "sluice/placement.hpp"
+#include "sluice/shm/segment.hpp"
+#include "sluice/shm/task_word.hpp"
+
+namespace sluice::detail {
+
+class PoolArea {
+ public:
+    static constexpr std::uint32_t kTasks = 4096;
+    // A number may be in the queue twice, a report in a ring: once more for each death that nobody
+    // has looked at yet.
+    static constexpr std::uint64_t kQueueCapacity = 2ULL * kTasks;
+    static constexpr std::uint64_t kReports = 2ULL * kTasks;
+
+    /// Errors: std::system_error: no memory.
+    PoolArea(std::uint32_t workers, Wait wait, const MemoryOptions& memory);
+
+    [[nodiscard]] std::uint32_t workers() const noexcept { return workers_; }
+    [[nodiscard]] shm::PoolLayout& pool() const noexcept { return *pool_; }
+    [[nodiscard]] shm::TaskLayout& task(std::uint32_t index) const noexcept {
+        return tasks_[index];
+    }
+    [[nodiscard]] shm::WorkerLayout& worker(std::uint32_t index) const noexcept {
+        return lines_[index];
+    }
+    [[nodiscard]] QueueCore& queue() const noexcept { return *queue_; }
+    /// The nursery is the only member: its bell is the pool's.
+    [[nodiscard]] shm::Members& members() const noexcept { return segment_->members(); }
+
+    /// Puts a task's number. Throws Closed, std::system_error as Queue's put.
+    void put(std::uint64_t number) const;
+
+    /// Says that the task is settled, in the ring of that worker. Callers: that worker, or the
+    /// nursery once it has ended.
+    void report(std::uint32_t worker, std::uint32_t task) const noexcept;
+    /// The owner's look at the report of that position.
+    [[nodiscard]] bool read_report(std::uint32_t worker, std::uint64_t position,
+                                   std::uint32_t& task) const noexcept {
+        const std::uint64_t seen =
+            reports_of(worker)[position % kReports].load(std::memory_order_acquire);  // A3
+        task = static_cast<std::uint32_t>(seen) % kTasks;
+        return seen >> 32U == lap_of(position);
+    }
+
+    /// Wakes who waits for a task that is not reported.
+    void announce(std::uint32_t task) const noexcept {
+        tasks_[task].settled.notify_all();
+        pool_->batches.notify_all();
+    }
+
+    /// Where the bytes lie: in the task, or, read from beside it, in `buffer`.
+    /// Throws std::system_error.
+    std::span<const std::byte> arguments(std::uint32_t task, std::vector<std::byte>& buffer) const;
+    std::span<const std::byte> result(std::uint32_t task, std::vector<std::byte>& buffer) const;
+    /// Stores them. Throws std::length_error above 4 GiB; std::system_error where there is no
+    /// memory beside the table.
+    void write_arguments(std::uint32_t task, std::span<const std::byte> bytes) const;
+    void write_result(std::uint32_t task, std::span<const std::byte> bytes) const;
+    /// Gives the memory beside the task back: of a result, perhaps half-written; all.
+    void release_result(std::uint32_t task) const noexcept;
+    void release_extents(std::uint32_t task) const noexcept;
+
+    /// How many bytes of result fit into the task.
+    [[nodiscard]] std::size_t result_room(std::uint32_t task) const noexcept {
+        return shm::TaskLayout::kInlineBytes -
+               shm::TaskLayout::result_offset(tasks_[task].argument_bytes);
+    }
+    [[nodiscard]] std::byte* result_place(std::uint32_t task) const noexcept {
+        return tasks_[task].inline_bytes +
+               shm::TaskLayout::result_offset(tasks_[task].argument_bytes);
+    }
+
+ private:
+    static constexpr std::uint64_t lap_of(std::uint64_t position) noexcept {
+        return (position / kReports + 1) & 0xffff'ffffU;
+    }
+    [[nodiscard]] shm::ReportEntry* reports_of(std::uint32_t worker) const noexcept {
+        return reports_ + worker * kReports;
+    }
+    static std::uint64_t argument_extent(std::uint32_t task) noexcept {
+        return static_cast<std::uint64_t>(task) << shm::TaskLayout::kExtentShift;
+    }
+    static std::uint64_t result_extent(std::uint32_t task) noexcept {
+        return argument_extent(task) + (1ULL << (shm::TaskLayout::kExtentShift - 1U));
+    }
+
+    std::uint32_t workers_;
+    std::shared_ptr<QueueCore> queue_;
+    std::shared_ptr<shm::Segment> segment_;
+    shm::PoolLayout* pool_;
+    shm::WorkerLayout* lines_;
+    shm::ReportEntry* reports_;
+    shm::TaskLayout* tasks_;
+};
+
+}  // namespace sluice::detail
