@@ -16,6 +16,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <sluice/detail/barrier_core.hpp>
 #include <sluice/detail/parcel.hpp>
 #include <sluice/detail/target.hpp>
 #include <sluice/error.hpp>
@@ -287,6 +288,9 @@ std::vector<std::byte> read_parcel(int descriptor) {
     } catch (...) {
         code = 1;
         print_exception(name);
+    }
+    if (code == 0) {
+        BarrierCore::leave_all();
     }
     end_children();
     flush_standard_streams();
