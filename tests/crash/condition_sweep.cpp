@@ -90,6 +90,10 @@ class ConditionScene : public Scene {
         // Whoever else waits gets what is there without being told again: by the dead one's
         // notification, or by its death with the lock.
         if (other_.pid() <= 0) {
+            {
+                const std::scoped_lock held(lock_);
+                notes_->things.store(0);  // nobody waited when it was told of
+            }
             start_other();
         }
         bool there = false;
