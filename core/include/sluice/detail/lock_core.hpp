@@ -60,6 +60,10 @@ class LockCore {
     std::uint32_t release_all();
     void reacquire(std::uint32_t depth);
 
+    /// Changes with each death of an owner that is noticed; this looks for one. (A count that wraps
+    /// round after 16,384.)
+    std::uint32_t rescues() noexcept { return word_.rescues(); }
+
     bool is_held() { return word_.is_held_by(sync_.me()); }
     bool is_locked() const noexcept { return word_.is_locked(); }
     bool is_abandoned() const noexcept { return word_.is_abandoned(); }
