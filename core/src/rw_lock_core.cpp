@@ -86,6 +86,12 @@ bool RwLockCore::try_lock_shared_slowly() {
     return result != shm::LockResult::would_deadlock && settle(result);
 }
 
+void RwLockCore::repair() {
+    if (!word_.repair(sync_.me())) {
+        throw Error(sync_.object() + ": cannot be repaired: another thread writes");
+    }
+}
+
 void RwLockCore::throw_not_held() const {
     throw Error(sync_.object() + ": cannot be given back: this thread does not hold it so");
 }

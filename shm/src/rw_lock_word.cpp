@@ -223,8 +223,10 @@ bool RwLockWord::mark_fallen(std::uint32_t seen) noexcept {
         std::memory_order_relaxed);
 }
 
-void RwLockWord::repair() noexcept {
-    writer_.repair();
+bool RwLockWord::repair(MemberId me) noexcept {
+    if (!writer_.repair(me)) {
+        return false;
+    }
     std::uint32_t seen = layout_->fallen.load(std::memory_order_relaxed);  // checked below
     // relaxed: the lock orders the data
     while ((seen & RwLockLayout::kFallen) != 0 &&
@@ -232,6 +234,7 @@ void RwLockWord::repair() noexcept {
                seen, (seen + RwLockLayout::kFallenStep) & ~RwLockLayout::kFallen,
                std::memory_order_relaxed, std::memory_order_relaxed)) {
     }
+    return true;
 }
 
 void RwLockWord::abandon(MemberId me) noexcept {

@@ -77,7 +77,7 @@ TEST(RwLockWord, ASweepRaisesTheTagAndTellsOfTheDeath) {
     EXPECT_EQ(word_of(sut, id), 0U);
     EXPECT_TRUE(sut->is_abandoned());
     EXPECT_EQ(sut->layout().fallen.load(), 1U);
-    sut->repair();
+    EXPECT_TRUE(sut->repair(sut.me()));
     EXPECT_FALSE(sut->is_abandoned());
     EXPECT_TRUE(sut->unlock(sut.me()));
 }
@@ -105,7 +105,7 @@ TEST(RwLockWord, ALateRescuerNeitherEndsANewcomersReadingNorMarksWhatWasRepaired
     std::uint32_t seen = word_of(sut, id);
     reader.child.kill_and_join();
     EXPECT_EQ(sut.members().rescue(), 1U);
-    sut->repair();
+    EXPECT_TRUE(sut->repair(sut.me()));
     Holder newcomer(sut, [&] { EXPECT_EQ(sut.lock_shared(), LockResult::done); });
     ASSERT_EQ(newcomer.id->load(), id);
     // What one would still do that was stopped over either exchange.

@@ -108,7 +108,7 @@ class RWLock {
     /// Whether a writer or a reader died holding it, and nobody has called repair() since.
     bool abandoned() const { return core_->word().is_abandoned(); }
     /// As Lock's.
-    void repair() const { core_->word().repair(); }
+    void repair() const { core_->repair(); }
 
     /// "" for an anonymous lock.
     std::string_view name() const { return core_->sync().segment().name(); }

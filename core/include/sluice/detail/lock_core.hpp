@@ -61,7 +61,7 @@ class LockCore {
     void reacquire(std::uint32_t depth);
 
     /// Changes with each death of an owner that is noticed; this looks for one. (A count that wraps
-    /// round after 8,192.)
+    /// round after 16,384.)
     std::uint32_t rescues() noexcept { return word_.rescues(); }
 
     bool is_held() { return word_.is_held_by(sync_.me()); }

@@ -37,6 +37,8 @@ class RwLockCore {
         }
     }
 
+    void repair();
+
     shm::RwLockWord& word() noexcept { return word_; }
     const SyncCore& sync() const noexcept { return sync_; }
 

@@ -31,7 +31,7 @@ struct GuardedLayout {
     static constexpr std::size_t kInlineBytesMax = 24;
 
     LockWordLayout lock;
-    std::uint64_t reserved[14];
+    std::uint64_t reserved[13];
     std::atomic<std::uint64_t> version;  // how often it was committed
     std::byte buffers[8];                // as many as it takes
 

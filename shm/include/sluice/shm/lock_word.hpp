@@ -161,7 +161,7 @@ class LockWord {
     /// Clears that mark. False: somebody else holds the lock, whose mark it is.
     bool repair(MemberId me) noexcept;
 
-    /// How often something was taken from the dead, modulo 8,192; a dead owner is noticed first.
+    /// How often something was taken from the dead, modulo 16,384; a dead owner is noticed first.
     std::uint32_t rescues() noexcept {
         if (members_->has_ended(control().owner())) {
             static_cast<void>(members_->rescue(control().owner()));

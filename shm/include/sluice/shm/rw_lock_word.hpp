@@ -69,11 +69,11 @@ struct RwLockLayout {
     LockWordLayout writer;
     std::atomic<std::uint32_t> readers_high;  // I3
     std::atomic<std::uint32_t> fallen;        // generation:31 | a reader died reading:1
-    std::uint32_t reserved[26];
+    std::uint32_t reserved[24];
     ReaderCellLayout cells[1];  // one a member; id n has cell n - 1
 };
-static_assert(offsetof(RwLockLayout, readers_high) == 16);
-static_assert(offsetof(RwLockLayout, fallen) == 20);
+static_assert(offsetof(RwLockLayout, readers_high) == 24);
+static_assert(offsetof(RwLockLayout, fallen) == 28);
 static_assert(offsetof(RwLockLayout, cells) == kIsolationBytes);
 
 /// This process's view of one reader-writer lock.
@@ -149,7 +149,8 @@ class RwLockWord {
         return writer_.is_abandoned() ||
                (layout_->fallen.load(std::memory_order_relaxed) & RwLockLayout::kFallen) != 0;
     }
-    void repair() noexcept;
+    /// Clears that mark. False: another writes, whose mark it is.
+    bool repair(MemberId me) noexcept;
 
     /// As if this thread had died with it: what becomes of a lock whose last handle goes.
     void abandon(MemberId me) noexcept;

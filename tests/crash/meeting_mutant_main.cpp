@@ -4,7 +4,7 @@
 #include <exception>
 #include <string_view>
 
-#include "crash/word_sweep.hpp"
+#include "crash/meeting_sweep.hpp"
 
 int main(int count, char** arguments) {
     const std::string_view whose = count == 2 ? arguments[1] : "";

@@ -1,5 +1,5 @@
 // The sweeps over semaphores, events and barriers, as tests; and their public forms.
-#include "crash/word_sweep.hpp"
+#include "crash/meeting_sweep.hpp"
 
 #include <gtest/gtest.h>
 

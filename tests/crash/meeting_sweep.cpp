@@ -1,5 +1,5 @@
 // Operations on bare semaphores, events and barriers; rescues, and newcomers with a dead one's id.
-#include "crash/word_sweep.hpp"
+#include "crash/meeting_sweep.hpp"
 
 #include <memory>
 #include <string>
