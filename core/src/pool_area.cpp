@@ -1,6 +1,6 @@
 // Making a Pool's shared memory; moving arguments, results and reports.
 //
-// Ordering ledger: shm/task_word.hpp
+// Orders: shm/task_word.hpp
 //   R3 a report, A3: as there
 #include "pool_area.hpp"
 

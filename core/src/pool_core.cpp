@@ -1,6 +1,6 @@
 // The owner's side of a Pool: tasks out, outcomes in, callbacks, the end.
 //
-// Ordering ledger: shm/task_word.hpp; and inside the owner
+// Orders: shm/task_word.hpp; and inside the owner
 //   R6 a task's value and error -> A6 : who sees it settled reads them
 //   R1, A2, A3, A5 : as there
 #include "sluice/detail/pool_core.hpp"
@@ -444,10 +444,10 @@ void PoolCore::submit(const TaskOrder& order, const std::shared_ptr<AsyncCore>& 
     std::uint32_t index = kNoTask;
     {
         const std::scoped_lock lock(mutex_);
-        if (closed_ || lost_.load(std::memory_order_acquire)) {
-            if (lost_.load(std::memory_order_acquire)) {
-                std::rethrow_exception(broken_error());
-            }
+        if (lost_.load(std::memory_order_acquire)) {  // it is stored after all that it says
+            std::rethrow_exception(broken_error());
+        }
+        if (closed_) {
             throw Closed("Pool: it was closed, and takes no more tasks");
         }
         outstanding_.fetch_add(1, std::memory_order_relaxed);  // as in take_slot
@@ -623,6 +623,7 @@ void PoolCore::join() {
         idle_, options_.wait, budget, Deadline::never(),
         [this] {
             try_collect();
+            // seq_cst: after the announcement (waiting.hpp: S2)
             return outstanding_.load(std::memory_order_seq_cst) == 0;
         },
         [] {}, [this] { return look_after_nursery(); }));
@@ -801,6 +802,7 @@ void PoolCore::handle() noexcept {
             [this, &found] {
                 // Not try_collect(): who holds the lock may have looked before the last report.
                 found = collect_all();
+                // seq_cst: after the announcement (waiting.hpp: S2)
                 return found != 0 || posted_.load(std::memory_order_seq_cst) != 0 ||
                        stop_.load(std::memory_order_seq_cst);
             },
@@ -932,6 +934,7 @@ void TaskWindow::start(std::size_t place, const TaskOrder& order) {
     }
     pool_->hand_out(here.task, order, 0);
     here.in_use = true;
+    // acquire: it is stored after all that it says
     if (pool_->lost_.load(std::memory_order_acquire)) [[unlikely]] {
         pool_->lose_all();  // it came after the others were given up
     }

@@ -4,7 +4,7 @@
 // *thread* ends that forked. Of the workers' it is the parent, and has one thread: there
 // PR_SET_PDEATHSIG is right, and ends them with the nursery, however that ends.
 //
-// Ordering ledger: shm/task_word.hpp
+// Orders: shm/task_word.hpp
 //   R5 the pool's state, A4 of the workers' phases: as there
 #include "pool_nursery.hpp"
 

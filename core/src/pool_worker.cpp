@@ -1,6 +1,6 @@
 // The worker's loop, and settling what a dead worker has left.
 //
-// Ordering ledger: shm/task_word.hpp
+// Orders: shm/task_word.hpp
 //   A1 of a task's QUEUED, R2 of its settlement, R4 of the phase: as there
 #include "pool_worker.hpp"
 
@@ -176,10 +176,11 @@ bool PoolWorker::serve_one() {
         if (mine.is_timed()) {  // before the settlement
             layout.duration_ns = static_cast<std::uint64_t>(shm::monotonic_now_ns() - started);
         }
-        settle(task, mine, state);
-        // relaxed: only this process writes it; a number for people
+        // relaxed: only this process writes it; a number for people. Before the settlement, so that
+        // who has a result finds it counted.
         line_.tasks_done.store(line_.tasks_done.load(std::memory_order_relaxed) + 1,
                                std::memory_order_relaxed);
+        settle(task, mine, state);
     }
     line_.current.store(WorkerLayout::kNoTask, std::memory_order_release);  // I3: after the report
     return true;
@@ -218,6 +219,7 @@ int PoolWorker::live(const Binding& binding) noexcept {
     try {
         bind_this_thread(binding);
         read_binding_back();
+        line_.pid.store(::getpid(), std::memory_order_relaxed);  // published by R4
         // seq_cst exchange, R4: before the look at the sleepers
         line_.phase.exchange(WorkerPhase::bound, std::memory_order_seq_cst);
         area_.pool().results.notify_all();

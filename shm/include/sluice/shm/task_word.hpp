@@ -21,7 +21,7 @@
 //    it has reported: so upon its death one word tells what it may have left undone.
 // I4 the nursery settles what the dead has left before it makes the next worker of that line.
 //
-// Ordering ledger
+// Orders, of the operations in core/src/pool_*.cpp:
 //   R1 control QUEUED  -> A1 : the worker sees thunk and arguments
 //   R2 control settled -> A2 : the owner sees the result; seq_cst, before the look at the sleepers
 //      (waiting.hpp: S3, S4)
