@@ -46,7 +46,7 @@ class ConditionScene : public Scene {
         std::atomic<int> go;
     };
 
-    ConditionScene(ConditionScenery state, const Plan& plan) : state_(state), plan_(plan) {
+    ConditionScene(ConditionScenery state, const Plan& plan) : plan_(plan) {
         if (state == ConditionScenery::dead_waiter || state == ConditionScenery::dead_notified) {
             Child dead([this] { consume(lock_, 1); });
             wait_until_asleep(dead);
@@ -150,7 +150,6 @@ class ConditionScene : public Scene {
 
     Lock lock_{LockOptions{.wait = Wait::park}};
     Condition condition_{ConditionOptions{.wait = Wait::park}};
-    ConditionScenery state_;
     Plan plan_;
     test::Shared<Notes> notes_;
     Child other_;
