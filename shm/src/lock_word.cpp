@@ -245,19 +245,12 @@ bool LockWord::unlock(MemberId me) noexcept {
     if (!is_mine(seen.owner(), me)) {
         return false;
     }
-    const auto heir = [this] {
-        return static_cast<MemberId>(layout_->heir.load(std::memory_order_seq_cst));  // S1
-    };
     remember(seen);
-    // A dead one is swept first: whom he barred does not know of him.
-    if (const MemberId noted = heir(); noted != kNobody && !members_->rescue(noted)) {
-        LockControl left = seen.reserved();
-        layout_->word.exchange(left.word, std::memory_order_seq_cst);  // R1 R2 S1
-        if (heir() == kNobody) {
-            // He gave up meanwhile, and may not have seen it reserved. relaxed: as he does
-            layout_->word.compare_exchange_strong(
-                left.word, left.freed().word, std::memory_order_relaxed, std::memory_order_relaxed);
-        }
+    const auto heir = static_cast<MemberId>(layout_->heir.load(std::memory_order_relaxed));
+    // relaxed: the next unlock sees who noted himself since. A dead one is swept first: whom he
+    // bars does not know of him.
+    if (heir != kNobody && !members_->rescue(heir)) {
+        layout_->word.exchange(seen.reserved().word, std::memory_order_seq_cst);  // R1 R2 S1
     } else {
         layout_->word.store(seen.freed().word, std::memory_order_release);  // R1
     }
@@ -266,7 +259,7 @@ bool LockWord::unlock(MemberId me) noexcept {
 }
 
 void LockWord::wake_next() noexcept {
-    // seq_cst: after what freed the word
+    // Also where he was there when the lock was reserved, but has given up meanwhile.
     const auto heir = static_cast<MemberId>(layout_->heir.load(std::memory_order_seq_cst));  // S1
     if (heir != kNobody) {
         // Raised first, so that he looks again if he has not fallen asleep yet.

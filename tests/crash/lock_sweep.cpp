@@ -107,6 +107,8 @@ class LockScene : public Scene {
         return state_ == LockState::heir || state_ == LockState::sleeper ||
                state_ == LockState::stubborn;
     }
+    // How often it is woken before it has had enough is chance.
+    bool is_steady() const override { return state_ != LockState::stubborn; }
     void wake() override {
         if (state_ == LockState::living) {
             release();
@@ -155,7 +157,8 @@ class LockScene : public Scene {
         require(lock_.lock() == LockResult::done, "the survivor does not get the lock");
         inside();
         const bool abandoned = lock_->is_abandoned();
-        require(!before || abandoned, "a dead owner's lock is not marked");
+        require(!before || abandoned || newcomer_id_->load() != 0,
+                "a dead owner's lock is not marked");
         require(notes_->failed.load() == 0, "two were inside, or one was robbed");
         int happened = 0;
         if (plan_.holds_before) {
@@ -266,6 +269,10 @@ class LockScene : public Scene {
         notes_->ready.store(0);
         newcomer_ = Child([this] {
             const bool got = lock_.try_lock() == LockResult::done;
+            if (got) {
+                lock_->repair(
+                    lock_.id());  // so that nothing but the tag tells it from the dead one's
+            }
             newcomer_id_->store(got ? lock_.id() : shm::kNobody);
             notes_->ready.store(1);
             test::await([this] { return notes_->go_on.load() != 0; });

@@ -1,14 +1,14 @@
-// The sweep over a ring with a fault planted: it must find it. Prints what it found; the exit code
+// The sweep over a ring, or a lock, with a fault planted: it must find it. Prints what it found; the exit code
 // is 0 when it found something. (A hang is found by the sweep's watchdog, which prints a violation
 // and ends the program with 1: CTest looks for the word.)
 #include <cstdio>
 #include <exception>
 
-#include "crash/ring_sweep.hpp"
+#include MUTANT_HEADER
 
 int main() {
     try {
-        static_cast<void>(sluice::crash::sweep_ring());
+        static_cast<void>(sluice::crash::MUTANT_SWEEP());
     } catch (const std::exception& error) {
         std::printf("violation: %s\n", error.what());
         return 0;

@@ -119,6 +119,8 @@ rescued:
 /* One look: `got`, or `blocker` is who is in the way. */
 inline attempt() {
     got = 0;
+    do
+    :: true ->
     d_step { seen_owner = owner; seen_reserved = reserved; seen_tag = tag };
     blocker = seen_owner;
     if
@@ -150,7 +152,12 @@ inline attempt() {
             :: else
             fi
         fi
+    fi;
+    if
+    :: got || blocker != 0 -> break
+    :: else /* somebody was faster: again */
     fi
+    od
 }
 
 inline take_back() {
@@ -196,19 +203,7 @@ inline unlock() {
         d_step {
             assert(owner == me && inside == self);
             owner = 0; inside = 0; abandoned = 0; died_inside = 0; reserved = 1
-        };
-#ifndef NO_LOOK_AFTER_RESERVING
-        if
-        :: heir == 0 ->
-            d_step {
-                if
-                :: owner == 0 && reserved -> reserved = 0
-                :: else
-                fi
-            }
-        :: else
-        fi
-#endif
+        }
     fi;
     if
     :: sleepers ->
@@ -282,10 +277,14 @@ again:
                 :: is_heir ->
                     take_back();
                     if
+#ifdef NO_LOOK_AFTER_GIVING_UP
+                    :: true
+#else
                     :: reserved -> d_step {
                         if :: owner == 0 && reserved -> reserved = 0 :: else fi };
                         if :: sleepers -> wake_one() :: else fi
                     :: else
+#endif
                     fi
                 :: else
                 fi;
@@ -333,12 +332,14 @@ init {
         for (id : 1 .. PROCESSES) { tenant[id] = id; run Process(id, id) }
     };
 #ifdef NEWCOMER
-    atomic { /* gets the id that the rescue frees */
-        tenant[1] == 0 || tenant[2] == 0;
+    do
+    :: atomic { tenant[1] == 0 || tenant[2] == 0 -> /* gets the id that the rescue frees */
         id = (tenant[1] == 0 -> 1 : 2);
         tenant[id] = ALL;
-        run Process(ALL, id)
-    };
+        run Process(ALL, id) };
+        break
+    :: finished == PROCESSES -> finished++; break /* nobody died, or nobody had to look */
+    od;
 #endif
     finished == ALL;
     assert(inside == 0)
