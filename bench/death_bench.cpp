@@ -29,6 +29,7 @@
 #include <string>
 #include <vector>
 
+#include "sluice/lock.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/queue.hpp"
 
@@ -46,6 +47,16 @@ struct Shared {
     std::atomic<std::int64_t> killed_at_ns;
     pthread_mutex_t bell;
 };
+
+pthread_mutex_t& make_robust(pthread_mutex_t& mutex) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return mutex;
+}
 
 Shared* make_shared_memory() {
     void* memory =
@@ -157,6 +168,7 @@ int main(int argc, char** argv) {
     Shared& shared = *make_shared_memory();
     sluice::Queue<std::uint64_t> queue({.capacity = 8});
     std::optional<sluice::Pipe<std::uint64_t>> ends;
+    std::optional<sluice::Lock> lock;
 
     std::vector<Way> ways;
     ways.push_back({"Queue: get() behind a dead writer's claim", true,
@@ -180,15 +192,21 @@ int main(int argc, char** argv) {
                         } catch (const sluice::Closed&) {
                         }
                     }});
+    ways.push_back({"Lock: lock() of what the dead held", true, [&] { lock->lock(); },
+                    [&](pid_t) {
+                        lock->lock();
+                        lock->unlock();
+                    }});
+    ways.push_back({"a robust pthread mutex, locked", true,
+                    [&] { pthread_mutex_lock(&make_robust(shared.bell)); },
+                    [&](pid_t) {
+                        if (pthread_mutex_lock(&shared.bell) == EOWNERDEAD) {
+                            pthread_mutex_consistent(&shared.bell);
+                        }
+                        pthread_mutex_unlock(&shared.bell);
+                    }});
     ways.push_back({"a robust futex, seen by who spins", false,
-                    [&] {
-                        pthread_mutexattr_t attributes;
-                        pthread_mutexattr_init(&attributes);
-                        pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-                        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-                        pthread_mutex_init(&shared.bell, &attributes);
-                        pthread_mutex_lock(&shared.bell);
-                    },
+                    [&] { pthread_mutex_lock(&make_robust(shared.bell)); },
                     [&](pid_t) {
                         const auto* word = reinterpret_cast<std::atomic<unsigned>*>(&shared.bell);
                         while ((word->load(std::memory_order_acquire) & FUTEX_OWNER_DIED) == 0) {
@@ -216,6 +234,7 @@ int main(int argc, char** argv) {
             std::vector<std::int64_t> times;
             for (unsigned death = 0; death < count; ++death) {
                 ends.emplace();
+                lock.emplace();
                 times.push_back(
                     measure(way, shared, memory, 500 + static_cast<unsigned>(random() % 5000)));
             }

@@ -246,9 +246,9 @@ bool LockWord::unlock(MemberId me) noexcept {
         return false;
     }
     remember(seen);
+    // relaxed: the next unlock sees who noted himself since
     const auto heir = static_cast<MemberId>(layout_->heir.load(std::memory_order_relaxed));
-    // relaxed: the next unlock sees who noted himself since. A dead one is swept first: whom he
-    // bars does not know of him.
+    // A dead one is swept first: whom he bars does not know of him.
     if (heir != kNobody && !members_->rescue(heir)) {
         layout_->word.exchange(seen.reserved().word, std::memory_order_seq_cst);  // R1 R2 S1
     } else {

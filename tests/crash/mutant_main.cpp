@@ -1,6 +1,6 @@
-// The sweep over a ring, or a lock, with a fault planted: it must find it. Prints what it found; the exit code
-// is 0 when it found something. (A hang is found by the sweep's watchdog, which prints a violation
-// and ends the program with 1: CTest looks for the word.)
+// The sweep over one structure (MUTANT_SWEEP) with a fault planted: it must find it. Prints what it
+// found; the exit code is 0 when it found something. (A hang is found by the sweep's watchdog,
+// which prints a violation and ends the program with 1: CTest looks for the word.)
 #include <cstdio>
 #include <exception>
 
