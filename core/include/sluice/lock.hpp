@@ -48,8 +48,8 @@ inline std::shared_ptr<LockCore> make_lock(LockKind kind, std::string_view name,
 /// One owner at a time. Lockable as the standard library means it: std::scoped_lock,
 /// std::unique_lock and std::lock take it, const or not.
 ///
-/// Progress: blocking. A newcomer may be faster than those who sleep; who was woken in vain four
-/// times is next, and nobody overtakes him.
+/// Progress: blocking. A newcomer may be faster than those who sleep; who has slept four times in
+/// vain is next, and is overtaken once more at most, by one whose lock() met an unlock() under way.
 /// Errors: Error: it is locked again by its owner (which would wait for ever), or given back by
 /// another; OwnerDied: see OnAbandoned; std::system_error: this thread finds no place among the
 /// lock's 512 participants.
