@@ -202,9 +202,9 @@ class MpmcRing {
     /// Progress: lock-free among claimers. Crash: the slot becomes SKIP when a survivor meets it.
     RingResult claim(ClaimedSlot& claimed) noexcept;
 
-    /// Commit store of a put: the message exists from this compare-and-swap on, whoever dies. False, as in
-    /// commit(), abandon() and give_back(), when the claim is gone: the thread that made it had
-    /// ended, and it was resolved as that of a dead one (or something else wrote to the ring).
+    /// Commit store of a put: the message exists from this compare-and-swap on, whoever dies. False,
+    /// as in commit(), abandon() and give_back(), when the claim is gone: the thread that made it
+    /// had ended, and it was resolved as that of a dead one (or something else wrote to the ring).
     bool publish(const ClaimedSlot& claimed) noexcept;
 
     /// Gives the claimed slot up; consumers pass it by.
@@ -227,7 +227,7 @@ class MpmcRing {
         return next<Next::take>(unused, copy);
     }
 
-    /// Commit store of a get: the message counts as taken from this compare-and-swap on.
+    /// Commit store of a get: the message counts as taken from here on.
     bool commit(const ClaimedSlot& claimed) noexcept;
 
     /// Whether, after a take, the next message is there already.
