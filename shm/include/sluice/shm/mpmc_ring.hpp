@@ -202,9 +202,9 @@ class MpmcRing {
     /// Progress: lock-free among claimers. Crash: the slot becomes SKIP when a survivor meets it.
     RingResult claim(ClaimedSlot& claimed) noexcept;
 
-    /// Commit store of a put: the message exists from this compare-and-swap on, whoever dies. False,
-    /// as in commit(), abandon() and give_back(), when the claim is gone: the thread that made it
-    /// had ended, and it was resolved as that of a dead one (or something else wrote to the ring).
+    /// Commit store of a put: the message exists from this compare-and-swap on, whoever dies.
+    /// False, as in commit(), abandon() and give_back(), when the claim is gone: its thread
+    /// had ended, and it was resolved as that of a dead one (or a stranger wrote to the ring).
     bool publish(const ClaimedSlot& claimed) noexcept;
 
     /// Gives the claimed slot up; consumers pass it by.
