@@ -40,6 +40,11 @@ class PoolArea {
     /// The nursery is the only member: its bell is the pool's.
     [[nodiscard]] shm::Members& members() const noexcept { return segment_->members(); }
 
+    /// Memory that the kernel holds for the table, that beside it included. Units: bytes.
+    [[nodiscard]] std::uint64_t memory_bytes() const noexcept {
+        return segment_->mapping().bytes_allocated();
+    }
+
     /// Puts a task's number. Throws Closed, std::system_error as Queue's put.
     void put(std::uint64_t number) const;
 
