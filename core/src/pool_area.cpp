@@ -84,7 +84,9 @@ std::shared_ptr<shm::Segment> make_segment(std::uint32_t workers, const MemoryOp
 
 PoolArea::PoolArea(std::uint32_t workers, Wait wait, const MemoryOptions& memory)
     : workers_(workers),
-      may_spin_(owner_has_several_cpus()), queue_(make_queue(wait, memory)), segment_(make_segment(workers, memory)) {
+      may_spin_(owner_has_several_cpus()),
+      queue_(make_queue(wait, memory)),
+      segment_(make_segment(workers, memory)) {
     const Offsets offsets = offsets_of(workers);
     std::byte* const body = segment_->body();
     pool_ = reinterpret_cast<shm::PoolLayout*>(body);
