@@ -35,11 +35,16 @@ double ns_since(Clock::time_point begin) {
     return std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
 }
 
-void pin(unsigned cpu) {
+void unpin(const std::vector<unsigned>& cpus) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
+    for (const unsigned cpu : cpus) {
+        CPU_SET(cpu, &set);
+    }
     sched_setaffinity(0, sizeof set, &set);
+}
+void pin(unsigned cpu) {
+    unpin({cpu});
 }
 
 std::vector<unsigned> usable_cpus() {
@@ -60,9 +65,13 @@ class Helper {
  public:
     Helper(unsigned cpu, const std::function<void()>& body) {
         std::fflush(nullptr);
+        const pid_t parent = getpid();
         pid_ = fork();
         if (pid_ == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != parent) {
+                _exit(1);
+            }
             pin(cpu);
             body();
             _exit(0);
@@ -187,7 +196,8 @@ sluice::Pool make_pool(std::size_t workers, const std::vector<unsigned>& cpus, s
                          .wait = wait});
 }
 
-void apply_race(unsigned cpu, bool quick) {
+void apply_race(const std::vector<unsigned>& cpus, bool quick) {
+    const unsigned cpu = cpus[1];
     sluice::Queue<std::uint64_t> there({.capacity = 64, .wait = sluice::Wait::spin});
     sluice::Queue<std::uint64_t> back({.capacity = 64, .wait = sluice::Wait::spin});
     const Helper echo(cpu, [&] {
@@ -195,9 +205,12 @@ void apply_race(unsigned cpu, bool quick) {
             back.put(there.get());
         }
     });
+    kill(echo.pid(), SIGSTOP);  // who spins on a real-time CPU lets nobody else start there
     const sluice::Pool spinning = make_pool(1, {cpu}, sluice::Wait::spin);
+    kill(pids_of(spinning)[0], SIGSTOP);
     const sluice::Pool parking = make_pool(1, {cpu}, sluice::Wait::park);
     PipePool pipes(cpu);
+    pin(cpus[0]);  // not before: workers may run only where their owner may
     std::vector<Contestant> contestants;
     contestants.push_back(
         {"sluice Queue, round trip", {echo.pid()}, 4000, [&](std::uint64_t count) {
@@ -230,6 +243,7 @@ void apply_race(unsigned cpu, bool quick) {
 void throughput(const std::vector<unsigned>& cpus, bool quick) {
     const std::uint64_t many = quick ? 2000 : 100'000;
     const sluice::Pool one = make_pool(1, {cpus[1]}, sluice::Wait::spin_then_park);
+    pin(cpus[0]);  // as above
     const auto map_ones = [many](const sluice::Pool& pool, std::uint64_t count) {
         std::vector<int> items(std::min(count, many));
         std::iota(items.begin(), items.end(), 0);
@@ -358,12 +372,13 @@ int main(int argc, char** argv) {
     if (only.empty() || only == "busy") {
         busy_workers(cpus, quick);
     }
-    pin(cpus[0]);
     if (only.empty() || only == "apply") {
-        apply_race(cpus[1], quick);
+        apply_race(cpus, quick);
+        unpin(cpus);
     }
     if (only.empty() || only == "throughput") {
         throughput(cpus, quick);
+        unpin(cpus);
     }
     if (only.empty() && !quick && !no_python) {
         python();

@@ -4,6 +4,8 @@
 //   R3 a report, A3: as there
 #include "pool_area.hpp"
 
+#include <sched.h>
+
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -24,6 +26,13 @@ std::shared_ptr<QueueCore> make_queue(Wait wait, const MemoryOptions& memory) {
     shape.type_text = "a pool's tasks";
     shape.wait = wait;
     return QueueCore::make({}, QueueCore::Open::create, shape, memory, 0600);
+}
+
+bool owner_has_several_cpus() noexcept {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    // EINVAL: more CPUs than fit
+    return ::sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) > 1;
 }
 
 struct Offsets {
@@ -74,7 +83,10 @@ std::shared_ptr<shm::Segment> make_segment(std::uint32_t workers, const MemoryOp
 }  // namespace
 
 PoolArea::PoolArea(std::uint32_t workers, Wait wait, const MemoryOptions& memory)
-    : workers_(workers), queue_(make_queue(wait, memory)), segment_(make_segment(workers, memory)) {
+    : workers_(workers),
+      may_spin_(owner_has_several_cpus()),
+      queue_(make_queue(wait, memory)),
+      segment_(make_segment(workers, memory)) {
     const Offsets offsets = offsets_of(workers);
     std::byte* const body = segment_->body();
     pool_ = reinterpret_cast<shm::PoolLayout*>(body);

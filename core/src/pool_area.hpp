@@ -40,6 +40,11 @@ class PoolArea {
     /// The nursery is the only member: its bell is the pool's.
     [[nodiscard]] shm::Members& members() const noexcept { return segment_->members(); }
 
+    /// Memory that the kernel holds for the table, that beside it included. Units: bytes.
+    [[nodiscard]] std::uint64_t memory_bytes() const noexcept {
+        return segment_->mapping().bytes_allocated();
+    }
+
     /// Puts a task's number. Throws Closed, std::system_error as Queue's put.
     void put(std::uint64_t number) const;
 
@@ -73,6 +78,32 @@ class PoolArea {
     void release_result(std::uint32_t task) const noexcept;
     void release_extents(std::uint32_t task) const noexcept;
 
+    /// Tries for a while before its caller goes to sleep, where that may pay. Not SpinBudget: that
+    /// rightly does not spin where its process may run on one CPU only, but a worker is bound to
+    /// one, and who it waits for is elsewhere. Units: about what a wake-up through the kernel costs
+    /// on a virtual machine, so that no more than that is lost.
+    template <class Attempt>
+    [[nodiscard]] bool spin(Wait wait, Attempt&& attempt) const {
+        constexpr std::int64_t kSpinNs = 50'000;
+        constexpr unsigned kLooksPerClock = 64;
+        if (attempt()) {
+            return true;
+        }
+        if (wait != Wait::spin_then_park || !may_spin_) {
+            return false;
+        }
+        const Deadline until = Deadline::never().chunk(kSpinNs);
+        do {
+            for (unsigned look = 0; look < kLooksPerClock; ++look) {
+                shm::spin_pause();
+                if (attempt()) {
+                    return true;
+                }
+            }
+        } while (!until.has_passed());
+        return false;
+    }
+
     /// How many bytes of result fit into the task.
     [[nodiscard]] std::size_t result_room(std::uint32_t task) const noexcept {
         return shm::TaskLayout::kInlineBytes -
@@ -98,6 +129,7 @@ class PoolArea {
     }
 
     std::uint32_t workers_;
+    bool may_spin_;  // owner and workers need not share one CPU
     std::shared_ptr<QueueCore> queue_;
     std::shared_ptr<shm::Segment> segment_;
     shm::PoolLayout* pool_;

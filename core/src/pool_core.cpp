@@ -95,6 +95,14 @@ bool AsyncCore::wait(Deadline deadline) {
         return true;
     }
     pool_->require_here();
+    if (!deadline.is_passed() && pool_->area_->spin(pool_->options_.wait, [this] {
+            if (!ready()) {
+                pool_->try_collect();
+            }
+            return ready();
+        })) {
+        return true;
+    }
     for (;;) {
         // While it spins, the waiter collects; asleep, it leaves that to the handler thread.
         // In a callback: the handler thread is this one.
@@ -311,6 +319,9 @@ bool PoolCore::is_settled(std::uint32_t task) const noexcept {
 }
 
 void PoolCore::wait_settled(std::uint32_t task) {
+    if (area_->spin(options_.wait, [this, task] { return is_settled(task); })) {
+        return;
+    }
     static_cast<void>(shm::wait_until(
         area_->task(task).settled, options_.wait, spin_, Deadline::never(),
         [this, task] { return is_settled(task); }, [] {}, [this] { return look_after_nursery(); }));
@@ -955,6 +966,9 @@ void TaskWindow::wait(std::size_t place) {
 }
 
 void TaskWindow::wait_any() {
+    if (pool_->area_->spin(pool_->options_.wait, [this] { return any_settled(); })) {
+        return;
+    }
     static_cast<void>(shm::wait_until(
         pool_->area_->pool().batches, pool_->options_.wait, spin_, Deadline::never(),
         [this] { return any_settled(); }, [] {}, [this] { return pool_->look_after_nursery(); }));

@@ -137,7 +137,11 @@ bool PoolWorker::serve_one() {
     QueueCore& queue = area_.queue();
     shm::ClaimedSlot claimed;
     try {
-        queue.claim_read(claimed, Deadline::never());
+        if (!area_.spin(options_.wait, [&] {
+                return queue.ring().claim_read(claimed) == shm::RingResult::done;
+            })) {
+            queue.claim_read(claimed, Deadline::never());
+        }
     } catch (const Closed&) {
         return false;
     }

@@ -226,7 +226,7 @@ class Pool {
         return call<Function, Stored>(
             std::forward<F>(f), Stored(std::forward<Args>(args)...),
             [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
-                return run<R>(order);
+                return this->template run<R>(order);
             });
     }
 
@@ -240,8 +240,8 @@ class Pool {
         return call<Function, Stored>(
             std::forward<F>(f), Stored(std::forward<Args>(args)...),
             [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
-                const auto value = std::make_shared<detail::AsyncValue<R>>(core());
-                core()->submit(order, value, 0);
+                const auto value = std::make_shared<detail::AsyncValue<R>>(this->core());
+                this->core()->submit(order, value, 0);
                 return AsyncResult<R>(value);
             });
     }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sluice/codec.hpp"
+#include "sluice/detail/callable.hpp"
 #include "sluice/detail/pool_core.hpp"
 #include "sluice/error.hpp"
 #include "sluice/queue.hpp"
@@ -22,10 +23,6 @@
 namespace sluice::detail {
 
 // ---- the callable
-
-template <class F>
-inline constexpr bool is_function_pointer =
-    std::is_pointer_v<F>&& std::is_function_v<std::remove_pointer_t<F>>;
 
 /// A function, a captureless lambda (or any empty class), or an aggregate that can be sent.
 template <class F>

@@ -178,13 +178,14 @@ void work_through(const std::shared_ptr<PoolCore>& core, const F& function, Iter
             }
         }
     };
-    for (std::size_t place = 0; place < window.size(); ++place) {
-        start(place);
+    for (std::size_t first = 0; first < window.size(); ++first) {
+        start(first);
     }
     // Round and round: mostly they are settled in the order in which they were started. Where one
     // is not, the others are looked at before it is waited for.
     std::size_t misses = 0;
-    for (std::size_t place = 0; open != 0; place = place + 1 == window.size() ? 0 : place + 1) {
+    std::size_t place = 0;
+    while (open != 0) {
         if (window.in_use(place) && window.settled(place)) {
             misses = 0;
             finish(place);
@@ -193,6 +194,7 @@ void work_through(const std::shared_ptr<PoolCore>& core, const F& function, Iter
             window.wait_any();
             misses = 0;
         }
+        place = place + 1 == window.size() ? 0 : place + 1;
     }
     if (error) {
         std::rethrow_exception(error);
@@ -217,6 +219,7 @@ enum class Order { as_given, as_settled };
 /// most a window of chunks ahead of what was taken out of it.
 template <Spread kSpread, Order kOrder, class F, class Items>
 class PoolRange {
+    class State;
     using Input = std::remove_reference_t<decltype(*std::begin(std::declval<Items&>()))>;
 
  public:
@@ -248,8 +251,8 @@ class PoolRange {
 
      private:
         friend class PoolRange;
-        explicit iterator(typename PoolRange::State* state) : state_(state) {}
-        typename PoolRange::State* state_{};
+        explicit iterator(State* state) : state_(state) {}
+        State* state_{};
     };
 
     /// Blocks: until the first result is there.

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "sluice/detail/callable.hpp"
 #include "sluice/detail/parcel.hpp"
 #include "sluice/detail/type_name.hpp"
 #include "sluice/hand_over.hpp"
@@ -45,15 +46,6 @@ std::unique_ptr<Target> unpack_target(Unparcel& parcel);
 
 [[noreturn]] void refuse_to_spawn_target(std::string_view type);
 [[noreturn]] void refuse_to_spawn_argument(std::size_t number, std::string_view type);
-
-template <class F>
-inline constexpr bool is_function_pointer =
-    std::is_pointer_v<F>&& std::is_function_v<std::remove_pointer_t<F>>;
-
-// A lambda without captures, or another object without state: any other of its type will do.
-template <class F>
-inline constexpr bool is_stateless =
-    std::is_empty_v<F>&& std::is_trivially_copyable_v<F>&& std::is_default_constructible_v<F>;
 
 /// Whether the target can be made again in a fresh image.
 template <class F>
