@@ -222,12 +222,14 @@ class Pool {
     auto apply(F&& f, Args&&... args) const {
         using Function = std::decay_t<F>;
         static_assert(detail::check_pool_function<Function>());
-        using Stored = detail::StoredTuple<Function, Args...>;
-        return call<Function, Stored>(
-            std::forward<F>(f), Stored(std::forward<Args>(args)...),
-            [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
-                return this->template run<R>(order);
-            });
+        if constexpr (detail::is_pool_function<Function>) {
+            using Stored = detail::StoredTuple<Function, Args...>;
+            return call<Function, Stored>(
+                std::forward<F>(f), Stored(std::forward<Args>(args)...),
+                [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
+                    return this->template run<R>(order);
+                });
+        }
     }
 
     /// The same without waiting. Blocks: never; tasks beyond what the table holds wait in this
@@ -236,14 +238,16 @@ class Pool {
     auto apply_async(F&& f, Args&&... args) const {
         using Function = std::decay_t<F>;
         static_assert(detail::check_pool_function<Function>());
-        using Stored = detail::StoredTuple<Function, Args...>;
-        return call<Function, Stored>(
-            std::forward<F>(f), Stored(std::forward<Args>(args)...),
-            [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
-                const auto value = std::make_shared<detail::AsyncValue<R>>(this->core());
-                this->core()->submit(order, value, 0);
-                return AsyncResult<R>(value);
-            });
+        if constexpr (detail::is_pool_function<Function>) {
+            using Stored = detail::StoredTuple<Function, Args...>;
+            return call<Function, Stored>(
+                std::forward<F>(f), Stored(std::forward<Args>(args)...),
+                [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
+                    const auto value = std::make_shared<detail::AsyncValue<R>>(this->core());
+                    this->core()->submit(order, value, 0);
+                    return AsyncResult<R>(value);
+                });
+        }
     }
 
     /// f of each item, in the order of the items, `chunk` of them a task (0: chosen from how long

@@ -25,6 +25,12 @@ namespace sluice::detail {
 // ---- the callable
 
 /// A function, a captureless lambda (or any empty class), or an aggregate that can be sent.
+///
+/// Of the rest the callers compile nothing where it is refused: one error is enough.
+template <class F>
+inline constexpr bool is_pool_function =
+    is_function_pointer<F> ||
+    (std::is_empty_v<F> && std::is_default_constructible_v<F>) || Shareable<F>;
 template <class F>
 consteval bool check_pool_function() {
     constexpr bool stateless = std::is_empty_v<F> && std::is_default_constructible_v<F>;
@@ -38,7 +44,7 @@ consteval bool check_pool_function() {
             "captures, or a class that holds what means nothing there; use a function or "
             "a lambda without captures and pass values as arguments, or an aggregate of "
             "values with an operator()");
-        return sendable;
+        return true;  // one error is enough
     }
 }
 
