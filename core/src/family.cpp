@@ -22,6 +22,12 @@ namespace {
 
 constinit std::atomic<Family*> current_family{nullptr};
 
+// In a child of a Process, what that one says of it. The Family is made of it when somebody asks:
+// mostly nobody does, and each page that a child writes to is a page fault and a copy. Written while
+// the child has one thread.
+constinit std::shared_ptr<const ProcessState> chosen{};
+constinit Birth chosen_for{};
+
 AuthKey random_key() {
     AuthKey key{};
     for (std::size_t filled = 0; filled < key.size();) {
@@ -64,7 +70,8 @@ Family& family() {
     if (seen != nullptr && seen->birth == this_birth()) {
         return *seen;
     }
-    std::unique_ptr<Family> fresh = new_family(seen, nullptr);
+    std::unique_ptr<Family> fresh =
+        new_family(seen, chosen_for == this_birth() ? chosen.get() : nullptr);
     if (current_family.compare_exchange_strong(seen, fresh.get(),
                                                std::memory_order_acq_rel,     // R1 A1
                                                std::memory_order_acquire)) {  // A1
@@ -73,10 +80,9 @@ Family& family() {
     return *seen;  // another thread was first
 }
 
-void become(const ProcessState& child) {
-    std::unique_ptr<Family> fresh =
-        new_family(current_family.load(std::memory_order_acquire), &child);  // A1
-    current_family.store(fresh.release(), std::memory_order_release);        // R1
+void become(std::shared_ptr<const ProcessState> child) {
+    chosen = std::move(child);
+    chosen_for = this_birth();
 }
 
 void become(const Descent& descent) {
@@ -115,6 +121,10 @@ void reap_children() {
 }
 
 void end_children() noexcept {
+    const Family* const seen = current_family.load(std::memory_order_acquire);  // A1
+    if (seen == nullptr || seen->birth != this_birth()) {
+        return;  // a process that never asked for its own has no children
+    }
     try {
         const std::vector<std::shared_ptr<ProcessState>> children = children_now();
         for (const std::shared_ptr<ProcessState>& child : children) {
