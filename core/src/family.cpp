@@ -23,8 +23,8 @@ namespace {
 constinit std::atomic<Family*> current_family{nullptr};
 
 // In a child of a Process, what that one says of it. The Family is made of it when somebody asks:
-// mostly nobody does, and each page that a child writes to is a page fault and a copy. Written while
-// the child has one thread.
+// mostly nobody does, and each page that a child writes to is a fault and a copy. Written while the
+// child has one thread.
 constinit std::shared_ptr<const ProcessState> chosen{};
 constinit Birth chosen_for{};
 

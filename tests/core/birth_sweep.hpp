@@ -37,8 +37,8 @@ class Reaper {
 };
 
 /// One run of it: `make` starts the daemon, and its maker is killed at the stop number `number`,
-/// before or after a system call. `daemon_runs` tells whether the target has begun since it was last
-/// asked and said so. False where there is no such stop: all has been swept.
+/// before or after a system call. `daemon_runs` tells whether the target has begun since it last
+/// said so. False where there is no such stop: all has been swept.
 class BirthSweep {
  public:
     BirthSweep(Swept swept, std::function<void()> make, std::function<bool()> daemon_runs)

@@ -394,6 +394,7 @@ TEST(Pipeline, AStrategyMayBeKilledAgainAndAgain) {
         do {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
             children = program.children();
+            ASSERT_FALSE(children.empty()) << program.err();
         } while (children.size() != 5 || children.back() == newest);
         strategy = children.back();
     }

@@ -64,8 +64,6 @@ struct StrategyPlace {
     Queue<Acknowledgement> acknowledgements;
     bool reported{};
 };
-/// One that dies again and again is not restarted for ever.
-constexpr std::uint32_t kLivesMax = 100;
 
 class Pipeline {
  public:
@@ -332,7 +330,7 @@ bool Pipeline::restart_strategies() {
         if (place.reported) {
             continue;
         }
-        if (++place.job.life >= kLivesMax) {
+        if (++place.job.life >= StrategyNotes::kLivesMax) {  // it would die for ever
             return false;
         }
         bar_.print(
@@ -347,14 +345,15 @@ bool Pipeline::restart_strategies() {
 /// False if the run cannot be finished any more: then all processes have been ended.
 bool Pipeline::all_well() {
     const bool cured = interrupts > 1 || restart_strategies();
-    const auto is_finished = [this](std::size_t index) {
-        return std::any_of(strategies_.begin(), strategies_.end(), [index](const auto& place) {
-            return place.process == index && place.reported;
-        });
+    // One that was killed since is started again the next time.
+    const auto is_curable = [this](std::size_t index, int code) {
+        const std::size_t first = strategies_.front().process;
+        return index >= first && index < first + strategies_.size() && code < 0;
     };
     bool died = !cured;
     for (std::size_t i = 0; i < processes_.size(); ++i) {
-        died = died || (processes_[i].exitcode().value_or(0) != 0 && !is_finished(i));
+        const int code = processes_[i].exitcode().value_or(0);
+        died = died || (code != 0 && !is_curable(i, code));
     }
     if (!died && interrupts <= 1) {
         return true;

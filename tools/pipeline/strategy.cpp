@@ -76,6 +76,7 @@ class Strategy {
 void run_strategy(const StrategyJob& job, const Queue<BookEvent>& events,
                   const Queue<Order>& orders, const Queue<Acknowledgement>& acknowledgements,
                   const Reports& reports) {
+    job.notes->begin_life(job.life);
     Strategy strategy(job);
     StrategyReport report{.strategy = job.strategy, .restarts = job.life};
     Hop from_book{"book", "strategy"};

@@ -4,6 +4,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -52,11 +54,22 @@ class StrategyNotes {
     [[nodiscard]] std::uint64_t events() const noexcept {
         return notes_->handled.load(std::memory_order_relaxed) >> 32U;
     }
+    /// To be called first in each life (0: the first). What its predecessor noted last may be given
+    /// to it once more, and not at once: perhaps after younger events, or to a later life.
+    void begin_life(std::size_t life) noexcept {
+        life_ = life;
+        if (life > 0) {
+            notes_->last_of_life[life - 1] =
+                notes_->handled.load(std::memory_order_relaxed) & kSequenceMask;
+        }
+    }
     /// True once for each event, though a life ended between this and the event's commit.
     [[nodiscard]] bool note_event(std::uint64_t sequence) noexcept {
         const std::uint64_t seen = notes_->handled.load(std::memory_order_relaxed);
-        const std::uint64_t low = sequence & 0xffff'ffffU;
-        if ((seen & 0xffff'ffffU) == low) {
+        const std::uint64_t low = sequence & kSequenceMask;
+        const auto lives = notes_->last_of_life.begin();
+        const auto end = lives + static_cast<std::ptrdiff_t>(life_);
+        if (std::find(lives, end, low) != end) {
             return false;
         }
         // Both in one store: the count and what it counted last.
@@ -70,16 +83,21 @@ class StrategyNotes {
         return id;
     }
 
+    static constexpr std::size_t kLivesMax = 100;
+
  private:
+    static constexpr std::uint64_t kSequenceMask = 0xffff'ffffU;
     struct Notes {
         std::atomic<std::uint64_t> handled{};  // events:32 | sequence of the last one:32
         std::atomic<std::uint64_t> last_id{};
+        std::array<std::uint64_t, kLivesMax> last_of_life{};
     };
     [[nodiscard]] std::size_t bytes() const noexcept {
         return sizeof(Notes) + inputs_ * sizeof(Instrument);
     }
 
     std::size_t inputs_;
+    std::size_t life_{};
     Notes* notes_;
 };
 
