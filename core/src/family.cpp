@@ -4,6 +4,7 @@
 //   R1 publish a Family -> A1 : other threads see it filled (else: members not yet written)
 #include "family.hpp"
 
+#include <stdio_ext.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,10 @@
 #include <exception>
 #include <iostream>
 #include <system_error>
+#include <typeinfo>
+#ifdef __GLIBCXX__
+#include <ext/stdio_sync_filebuf.h>
+#endif
 
 namespace sluice::detail {
 namespace {
@@ -61,6 +66,16 @@ std::unique_ptr<Family> new_family(const Family* inherited, const ProcessState* 
                                                    parent.options().daemon, inherited->birth.pid);
     fresh->authkey = inherited->authkey;
     return fresh;
+}
+
+/// Whether the stream has no buffer of its own, as long as sync_with_stdio(false) was not called.
+bool hands_on_to_stdio(const std::ostream& stream) {
+#ifdef __GLIBCXX__
+    const std::streambuf* const buffer = stream.rdbuf();
+    return buffer != nullptr && typeid(*buffer) == typeid(__gnu_cxx::stdio_sync_filebuf<char>);
+#else
+    return false;
+#endif
 }
 
 }  // namespace
@@ -157,14 +172,21 @@ bool is_parent(const ProcessState& process) {
 }
 
 void flush_standard_streams() {
+    // Only what has something to flush: taking a stream's lock is to write to its page, which a
+    // child pays for with a fault and a copy.
     for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
         try {
-            stream->flush();
+            if (!hands_on_to_stdio(*stream)) {
+                stream->flush();
+            }
         } catch (...) {  // exceptions() was set; whoever writes next will be told
         }
     }
-    std::fflush(stdout);
-    std::fflush(stderr);
+    for (std::FILE* file : {stdout, stderr}) {
+        if (::__fpending(file) != 0) {
+            std::fflush(file);
+        }
+    }
 }
 
 void print_exception(const std::string& name) noexcept {
