@@ -4,6 +4,7 @@
 //   R1 publish a Family -> A1 : other threads see it filled (else: members not yet written)
 #include "family.hpp"
 
+#include <stdio_ext.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,11 +17,21 @@
 #include <exception>
 #include <iostream>
 #include <system_error>
+#include <typeinfo>
+#ifdef __GLIBCXX__
+#include <ext/stdio_sync_filebuf.h>
+#endif
 
 namespace sluice::detail {
 namespace {
 
 constinit std::atomic<Family*> current_family{nullptr};
+
+// In a child of a Process, what that one says of it. The Family is made of it when somebody asks:
+// mostly nobody does, and each page that a child writes to is a fault and a copy. Written while the
+// child has one thread.
+constinit std::shared_ptr<const ProcessState> chosen{};
+constinit Birth chosen_for{};
 
 AuthKey random_key() {
     AuthKey key{};
@@ -57,6 +68,16 @@ std::unique_ptr<Family> new_family(const Family* inherited, const ProcessState* 
     return fresh;
 }
 
+/// Whether the stream has no buffer of its own, as long as sync_with_stdio(false) was not called.
+bool hands_on_to_stdio(const std::ostream& stream) {
+#ifdef __GLIBCXX__
+    const std::streambuf* const buffer = stream.rdbuf();
+    return buffer != nullptr && typeid(*buffer) == typeid(__gnu_cxx::stdio_sync_filebuf<char>);
+#else
+    return false;
+#endif
+}
+
 }  // namespace
 
 Family& family() {
@@ -64,7 +85,8 @@ Family& family() {
     if (seen != nullptr && seen->birth == this_birth()) {
         return *seen;
     }
-    std::unique_ptr<Family> fresh = new_family(seen, nullptr);
+    std::unique_ptr<Family> fresh =
+        new_family(seen, chosen_for == this_birth() ? chosen.get() : nullptr);
     if (current_family.compare_exchange_strong(seen, fresh.get(),
                                                std::memory_order_acq_rel,     // R1 A1
                                                std::memory_order_acquire)) {  // A1
@@ -73,10 +95,9 @@ Family& family() {
     return *seen;  // another thread was first
 }
 
-void become(const ProcessState& child) {
-    std::unique_ptr<Family> fresh =
-        new_family(current_family.load(std::memory_order_acquire), &child);  // A1
-    current_family.store(fresh.release(), std::memory_order_release);        // R1
+void become(std::shared_ptr<const ProcessState> child) {
+    chosen = std::move(child);
+    chosen_for = this_birth();
 }
 
 void become(const Descent& descent) {
@@ -115,6 +136,10 @@ void reap_children() {
 }
 
 void end_children() noexcept {
+    const Family* const seen = current_family.load(std::memory_order_acquire);  // A1
+    if (seen == nullptr || seen->birth != this_birth()) {
+        return;  // a process that never asked for its own has no children
+    }
     try {
         const std::vector<std::shared_ptr<ProcessState>> children = children_now();
         for (const std::shared_ptr<ProcessState>& child : children) {
@@ -147,14 +172,21 @@ bool is_parent(const ProcessState& process) {
 }
 
 void flush_standard_streams() {
+    // Only what has something to flush: taking a stream's lock is to write to its page, which a
+    // child pays for with a fault and a copy.
     for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
         try {
-            stream->flush();
+            if (!hands_on_to_stdio(*stream)) {
+                stream->flush();
+            }
         } catch (...) {  // exceptions() was set; whoever writes next will be told
         }
     }
-    std::fflush(stdout);
-    std::fflush(stderr);
+    for (std::FILE* file : {stdout, stderr}) {
+        if (::__fpending(file) != 0) {
+            std::fflush(file);
+        }
+    }
 }
 
 void print_exception(const std::string& name) noexcept {

@@ -34,7 +34,7 @@ struct Family {
 Family& family();
 
 /// In a new child: forgets the parent's children and takes the name that was chosen for it.
-void become(const ProcessState& child);
+void become(std::shared_ptr<const ProcessState> child);
 
 /// In a spawned child, which has inherited nothing: all that become() would have found.
 struct Descent {

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <memory>
 #include <sluice/process.hpp>
 #include <system_error>
 #include <typeinfo>
@@ -222,7 +223,7 @@ void Process::run_child(int line) noexcept {
         if (line >= 0) {
             detail::hold_life_line(line);  // first: until then nothing ends it with its parent
         }
-        detail::become(*state_);
+        detail::become(state_);
         bind_this_thread(state_->options().binding);
         if (target_) {
             target_->adopt();
@@ -235,7 +236,10 @@ void Process::run_child(int line) noexcept {
     if (code == 0) {
         detail::BarrierCore::leave_all();
     }
-    target_.reset();
+    if (target_) {
+        // Destroyed, not freed: the memory goes with the process, and to free it is to write to it.
+        std::destroy_at(target_.release());
+    }
     detail::end_children();
     detail::flush_standard_streams();
     ::_exit(code);

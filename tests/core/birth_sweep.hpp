@@ -37,15 +37,16 @@ class Reaper {
 };
 
 /// One run of it: `make` starts the daemon, and its maker is killed at the stop number `number`,
-/// before or after a system call. `daemon_runs` is set by the daemon's target. False where there is
-/// no such stop: all has been swept.
+/// before or after a system call. `daemon_runs` tells whether the target has begun since it last
+/// said so. False where there is no such stop: all has been swept.
 class BirthSweep {
  public:
-    BirthSweep(Swept swept, std::function<void()> make, const Shared<int>& daemon_runs)
-        : swept_(swept), make_(std::move(make)), daemon_runs_(daemon_runs) {}
+    BirthSweep(Swept swept, std::function<void()> make, std::function<bool()> daemon_runs)
+        : swept_(swept), make_(std::move(make)), daemon_runs_(std::move(daemon_runs)) {}
 
     bool kill_maker_at(unsigned number) {
-        *daemon_runs_ = 0;
+        while (daemon_runs_()) {
+        }
         *made_ = 0;
         start_maker();
         const bool reached = run_to(number);
@@ -121,7 +122,7 @@ class BirthSweep {
                     let_child_go();
                     break;
                 case Swept::child:
-                    if (*daemon_runs_ != 0) {
+                    if (daemon_runs_()) {
                         return false;
                     }
                     if (count++ == number) {
@@ -155,7 +156,7 @@ class BirthSweep {
 
     Swept swept_;
     std::function<void()> make_;
-    const Shared<int>& daemon_runs_;
+    std::function<bool()> daemon_runs_;
     Shared<int> made_{};
     pid_t maker_{};
     pid_t child_{};

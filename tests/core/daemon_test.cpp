@@ -200,7 +200,7 @@ TEST(Daemon, NoneIsLeftWhereverItsParentDiesInStart) {
                 });
                 daemon->start();
             },
-            runs);
+            [&runs] { return runs[0].exchange(0) != 0; });
         unsigned stops = 0;
         while (sut.kill_maker_at(stops)) {
             ++stops;
@@ -212,8 +212,6 @@ TEST(Daemon, NoneIsLeftWhereverItsParentDiesInStart) {
 
 TEST(Daemon, NoneIsLeftWhereverItsParentDiesWhileItIsSpawned) {
     const Reaper reaper;
-    const Shared<int> runs;
-    // The daemon sees none of our memory: it tells by a queue, and a thread takes that over.
     const sluice::Queue<int> told;
     BirthSweep sut(
         Swept::child,
@@ -229,14 +227,7 @@ TEST(Daemon, NoneIsLeftWhereverItsParentDiesWhileItIsSpawned) {
                 told);
             daemon->start();
         },
-        runs);
-    const std::jthread teller([&](const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
-            if (told.try_get_for(std::chrono::milliseconds(1))) {
-                *runs = 1;
-            }
-        }
-    });
+        [&told] { return told.try_get().has_value(); });
     unsigned stops = 0;
     while (sut.kill_maker_at(stops)) {
         ++stops;

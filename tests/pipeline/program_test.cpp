@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <sluice/topology.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -326,6 +327,9 @@ TEST(Pipeline, NamesTheProcessThatDiedAndEndsTheOthers) {
     const std::vector<std::string> names{"feed-0",     "book", "strategy-0",
                                          "strategy-1", "risk", "journal"};
     for (std::size_t victim = 0; victim < names.size(); ++victim) {
+        if (names[victim].starts_with("strategy")) {
+            continue;  // it is started again
+        }
         Program program({"--speed", "1", "--messages", "1000000"});
         program.wait_for_children(names.size());
         program.wait_for_journal();
@@ -336,6 +340,87 @@ TEST(Pipeline, NamesTheProcessThatDiedAndEndsTheOthers) {
                                      std::to_string(pid) + ") was killed by signal 9 (Killed)\n");
         EXPECT_TRUE(program.group_is_empty());
     }
+}
+
+TEST(Pipeline, AKilledStrategyIsStartedAgainAndTheOthersLoseNothing) {
+    // A run that nobody disturbs: the same input, decisions and orders at any speed.
+    const Options options{"--messages", "30000", "--strategies", "3"};
+    Program calm(options);
+    ASSERT_EQ(calm.end(), 0) << calm.err();
+    const json expected = calm.json();
+    for (std::size_t victim = 0; victim < 3; ++victim) {
+        Program program(options + Options{"--speed", "20"});
+        program.wait_for_children(7);
+        program.wait_for_journal();
+        const pid_t pid = program.children().at(2 + victim);
+        ASSERT_EQ(::kill(pid, SIGKILL), 0);
+        ASSERT_EQ(program.end(), 0) << program.err();
+        EXPECT_EQ(program.err(), "sluice-pipeline: strategy-" + std::to_string(victim) + " (pid " +
+                                     std::to_string(pid) +
+                                     ") was killed by signal 9 (Killed): started again\n");
+        const json result = program.json();
+        EXPECT_EQ(result["inputs"], expected["inputs"]);
+        EXPECT_EQ(result["book_events"], expected["book_events"]);
+        for (std::size_t strategy = 0; strategy < 3; ++strategy) {
+            // It was given every event, the dead one's last included, which was on loan.
+            EXPECT_EQ(result["strategies"][strategy]["events"], expected["book_events"]);
+            if (strategy != victim) {
+                EXPECT_EQ(result["strategies"][strategy], expected["strategies"][strategy]);
+            }
+        }
+        // Each order that was sent was acknowledged, and no id was used twice.
+        std::set<std::pair<int, int>> orders;
+        std::set<std::pair<int, int>> acknowledged;
+        for (const json& entry : program.journal()) {
+            const std::pair<int, int> key{entry["strategy"], entry["id"]};
+            EXPECT_TRUE((entry["type"] == "order" ? orders : acknowledged).insert(key).second);
+        }
+        EXPECT_EQ(orders, acknowledged);
+        EXPECT_EQ(result["orders"]["sent"], orders.size());
+        EXPECT_EQ(result["orders"]["acknowledged"], orders.size());
+        EXPECT_TRUE(program.group_is_empty());
+    }
+}
+
+TEST(Pipeline, AStrategyMayBeKilledAgainAndAgain) {
+    Program program({"--messages", "1000000", "--speed", "1", "--strategies", "1"});
+    program.wait_for_children(5);
+    program.wait_for_journal();
+    pid_t strategy = program.children().at(2);  // feed-0, book, strategy-0, risk, journal
+    for (int kills = 0; kills < 5; ++kills) {
+        const pid_t newest = program.children().back();
+        ASSERT_EQ(::kill(strategy, SIGKILL), 0);
+        std::vector<pid_t> children;
+        do {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            children = program.children();
+            ASSERT_FALSE(children.empty()) << program.err();
+        } while (children.size() != 5 || children.back() == newest);
+        strategy = children.back();
+    }
+    program.signal(SIGINT);
+    EXPECT_EQ(program.end(), 130) << program.err();
+    const json result = program.json();
+    EXPECT_EQ(result["strategies"][0]["events"], result["book_events"]);
+    EXPECT_EQ(result["orders"]["sent"], result["orders"]["acknowledged"]);
+    EXPECT_NE(program.out().find("(restarted 5 times)"), std::string::npos) << program.out();
+}
+
+TEST(Pipeline, PrintsThePlanOfAPlacement) {
+    const unsigned cpu = sluice::Topology::system().pus().back().cpu;
+    Program program(kShort + Options{"--placement", std::to_string(cpu), "--wait", "park"});
+    ASSERT_EQ(program.end(), 0) << program.err();
+    const std::string out = program.out();
+    EXPECT_TRUE(out.starts_with("placement: list\n")) << out;
+    for (const char* name : {"feed-0", "book", "strategy-0", "strategy-1", "risk", "journal"}) {
+        const std::size_t line = out.find("  " + std::string(name) + " ");
+        ASSERT_NE(line, std::string::npos) << name << '\n' << out;
+        EXPECT_NE(out.substr(line, out.find('\n', line) - line).find("CPU " + std::to_string(cpu)),
+                  std::string::npos);
+    }
+    Program silent(kShort);
+    ASSERT_EQ(silent.end(), 0) << silent.err();
+    EXPECT_EQ(silent.out().find("placement:"), std::string::npos);
 }
 
 TEST(Pipeline, ItsChildrenDoNotOutliveIt) {

@@ -105,15 +105,15 @@ bool make_event(const Message& message, Book::Outcome outcome, Published& input,
 }  // namespace
 
 void run_book(const BookJob& job, std::vector<Connection<FeedRecord>>& feeds,
-              std::vector<Connection<BookEvent>>& strategies, const Reports& reports) {
+              const std::vector<Queue<BookEvent>>& strategies, const Reports& reports) {
     Merge merge(feeds);
     std::vector<Published> inputs(feeds.size());
     Hop from_feed{"feed", "book"};
     ProblemTeller problems(reports);
     BookReport report;
     const auto publish = [&strategies](const BookEvent& event) {
-        for (Connection<BookEvent>& strategy : strategies) {
-            strategy.send(event);
+        for (const Queue<BookEvent>& strategy : strategies) {
+            strategy.put(event);
         }
     };
 

@@ -70,8 +70,9 @@ struct StrategyReport {
     std::uint64_t events{};
     std::uint64_t orders{};
     std::uint64_t acknowledged{};
+    std::uint64_t restarts{};  // then `orders` and `acknowledged` are those of its last life
     std::vector<HopReport> hops{};
-    MSGPACK_DEFINE(strategy, events, orders, acknowledged, hops)
+    MSGPACK_DEFINE(strategy, events, orders, acknowledged, restarts, hops)
 };
 
 struct GatewayReport {
@@ -79,8 +80,9 @@ struct GatewayReport {
     std::uint64_t rejected{};
     std::uint64_t acknowledged{};
     bool killed{};
+    std::vector<std::uint64_t> orders{};  // of each strategy
     std::vector<HopReport> hops{};
-    MSGPACK_DEFINE(received, rejected, acknowledged, killed, hops)
+    MSGPACK_DEFINE(received, rejected, acknowledged, killed, orders, hops)
 };
 
 struct JournalReport {

@@ -1,5 +1,6 @@
 #include "gateway.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "stages.hpp"
@@ -59,23 +60,25 @@ bool Risk::outside_collar(const Order& order) const {
 }
 
 void run_gateway(const GatewayJob& job, const Queue<Order>& orders,
-                 std::vector<Connection<Acknowledgement>>& strategies,
+                 const std::vector<Queue<Acknowledgement>>& strategies,
                  Connection<JournalEntry>& journal, const Reports& reports) {
     Risk risk(job.limits, job.strategies, job.inputs);
     Hop from_strategy{"strategy", "risk"};
     GatewayReport report;
-    std::size_t running = job.strategies;
-    while (running > 0) {
+    report.orders.resize(job.strategies);
+    std::vector<bool> ended(job.strategies);  // a strategy that was started again may say so twice
+    while (std::find(ended.begin(), ended.end(), false) != ended.end()) {
         const Order order = orders.get();
         if (order.what == Order::What::end) {
-            --running;
+            ended[order.strategy] = true;
             continue;
         }
+        ++report.orders[order.strategy];
         from_strategy.durations.record(now_ns() - order.sent_ns);
         ++report.received;
         journal.send({JournalEntry::What::order, Verdict::accepted, now_ns(), order});
         const Verdict verdict = risk.judge(order);
-        strategies[order.strategy].send({order.id, order.input, verdict, order.side});
+        strategies[order.strategy].put({order.id, order.input, verdict, order.side});
         journal.send({JournalEntry::What::acknowledgement, verdict, now_ns(), order});
         ++report.acknowledged;
     }

@@ -87,8 +87,10 @@ void add_options(CLI::App& app, Settings& settings) {
            "--placement",
            [&settings](const std::string& text) {
                settings.placement = parse_placement_option(text);
+               settings.print_plan = true;
            },
-           "Where the processes run: spread, compact, per_core, per_l3, per_node, none, or a list "
+           "Where the processes run, and print the plan: spread, compact, per_core, per_l3, "
+           "per_node, none, or a list "
            "of CPUs such as 0,2-5 in the order feeds, book, strategies, risk, journal [spread]")
         ->type_name("POLICY|LIST");
     app.add_option_function<std::string>(

@@ -55,6 +55,16 @@ class InterruptGuard {
     struct sigaction before_[2]{};
 };
 
+/// What a strategy's every life is made of.
+struct StrategyPlace {
+    std::size_t process{};  // which of the processes
+    StrategyJob job{};
+    Queue<BookEvent> events;
+    Queue<Order> orders;
+    Queue<Acknowledgement> acknowledgements;
+    bool reported{};
+};
+
 class Pipeline {
  public:
     explicit Pipeline(const Settings& settings)
@@ -62,6 +72,9 @@ class Pipeline {
 
     int run() {
         make_processes();
+        if (settings_.print_plan) {
+            print_plan();
+        }
         const InterruptGuard guard;
         for (Process& process : processes_) {
             process.start();
@@ -85,9 +98,14 @@ class Pipeline {
             ProcessOptions{.name = std::move(name), .binding = bindings_[processes_.size()]},
             std::move(parts)...);
     }
+    [[nodiscard]] Process strategy_process(std::size_t strategy) const;
+    void print_plan() const;
     [[nodiscard]] bool start_feeds();
     [[nodiscard]] bool collect_reports();
+    void take_report(const Report& report);
+    void take_waiting_reports();
     [[nodiscard]] bool all_well();
+    [[nodiscard]] bool restart_strategies();
     void report_deaths();
     void stop_feeds();
     void show_progress();
@@ -100,6 +118,8 @@ class Pipeline {
     std::vector<Control> progress_{};
     std::vector<Binding> bindings_{};
     std::vector<Process> processes_{};
+    std::vector<StrategyPlace> strategies_{};
+    std::size_t missing_{};  // reports that have not come yet
     Summary summary_;
     ProgressBar bar_{};
     std::int64_t start_ns_{};
@@ -111,6 +131,7 @@ void Pipeline::make_processes() {
     const std::size_t strategies = settings_.strategies;
     bindings_ = plan(Topology::system(), settings_.placement, feeds + strategies + 3);
     processes_.reserve(bindings_.size());
+    missing_ = bindings_.size();
     const PipeOptions one_way{.duplex = false, .capacity = kRecordsMax, .wait = settings_.wait};
 
     std::vector<Connection<FeedRecord>> book_feeds;
@@ -131,46 +152,38 @@ void Pipeline::make_processes() {
     }
     progress_.resize(feeds);
 
-    std::vector<Connection<BookEvent>> book_strategies;
-    std::vector<Connection<BookEvent>> strategy_events;
-    std::vector<Connection<Acknowledgement>> strategy_acknowledgements;
-    std::vector<Connection<Acknowledgement>> risk_acknowledgements;
+    const Queue<Order> orders(QueueOptions{.capacity = 1'024, .wait = settings_.wait});
+    std::vector<Queue<BookEvent>> book_strategies;
+    std::vector<Queue<Acknowledgement>> risk_acknowledgements;
     for (std::size_t i = 0; i < strategies; ++i) {
-        Pipe<BookEvent> events(one_way);
-        Pipe<Acknowledgement> acknowledgements(
-            PipeOptions{.duplex = false, .capacity = 2 * kOutstandingMax, .wait = settings_.wait});
-        strategy_events.push_back(events.first);
-        book_strategies.push_back(events.second);
-        strategy_acknowledgements.push_back(acknowledgements.first);
-        risk_acknowledgements.push_back(acknowledgements.second);
+        const Queue<BookEvent> events(
+            QueueOptions{.capacity = kRecordsMax, .wait = settings_.wait});
+        const Queue<Acknowledgement> acknowledgements(
+            QueueOptions{.capacity = 2 * kOutstandingMax, .wait = settings_.wait});
+        StrategyJob job{.strategy = static_cast<std::uint32_t>(i)};
+        job.notes = std::make_shared<StrategyNotes>(feeds);
+        strategies_.push_back(
+            StrategyPlace{feeds + 1 + i, std::move(job), events, orders, acknowledgements});
+        book_strategies.push_back(events);
+        risk_acknowledgements.push_back(acknowledgements);
     }
     add_process(
         "book",
         [](const BookJob& job, std::vector<Connection<FeedRecord>>& its_feeds,
-           std::vector<Connection<BookEvent>>& its_strategies, const Reports& reports) {
+           const std::vector<Queue<BookEvent>>& its_strategies, const Reports& reports) {
             run_stage([&] { run_book(job, its_feeds, its_strategies, reports); });
         },
         BookJob{names_}, std::move(book_feeds), std::move(book_strategies), reports_);
 
-    const Queue<Order> orders(QueueOptions{.capacity = 1'024, .wait = settings_.wait});
     for (std::size_t i = 0; i < strategies; ++i) {
-        add_process(
-            fmt::format("strategy-{}", i),
-            [](const StrategyJob& job, Connection<BookEvent>& events,
-               const Queue<Order>& its_orders, Connection<Acknowledgement>& acknowledgements,
-               const Reports& reports) {
-                run_stage(
-                    [&] { run_strategy(job, events, its_orders, acknowledgements, reports); });
-            },
-            StrategyJob{static_cast<std::uint32_t>(i), feeds}, strategy_events[i], orders,
-            strategy_acknowledgements[i], reports_);
+        processes_.push_back(strategy_process(i));
     }
 
     Pipe<JournalEntry> entries(one_way);
     add_process(
         "risk",
         [](const GatewayJob& job, const Queue<Order>& its_orders,
-           std::vector<Connection<Acknowledgement>>& its_strategies,
+           const std::vector<Queue<Acknowledgement>>& its_strategies,
            Connection<JournalEntry>& journal, const Reports& reports) {
             run_stage([&] { run_gateway(job, its_orders, its_strategies, journal, reports); });
         },
@@ -182,6 +195,27 @@ void Pipeline::make_processes() {
             run_stage([&] { run_journal(job, its_entries, reports); });
         },
         JournalJob{settings_.journal_path, names_}, entries.first, reports_);
+}
+
+Process Pipeline::strategy_process(std::size_t strategy) const {
+    const StrategyPlace& place = strategies_[strategy];
+    return Process(
+        ProcessOptions{.name = fmt::format("strategy-{}", strategy),
+                       .binding = bindings_[place.process]},
+        [](const StrategyJob& job, const Queue<BookEvent>& events, const Queue<Order>& orders,
+           const Queue<Acknowledgement>& acknowledgements, const Reports& reports) {
+            run_stage([&] { run_strategy(job, events, orders, acknowledgements, reports); });
+        },
+        place.job, place.events, place.orders, place.acknowledgements, reports_);
+}
+
+void Pipeline::print_plan() const {
+    fmt::print("placement: {}\n", to_string(settings_.placement.policy));
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+        fmt::print("  {:<12} {}\n", processes_[i].name(), to_string(bindings_[i]));
+    }
+    fmt::print("\n");
+    std::fflush(stdout);
 }
 
 bool Pipeline::start_feeds() {
@@ -207,21 +241,9 @@ bool Pipeline::start_feeds() {
 }
 
 bool Pipeline::collect_reports() {
-    std::size_t missing = processes_.size();
-    while (missing > 0) {
-        if (const std::optional<Report> report = reports_.try_get_for(100ms)) {
-            if (const auto* problem = std::get_if<Problem>(&*report)) {
-                bar_.print("sluice-pipeline: " + problem->text);
-                continue;
-            }
-            std::visit(
-                [this](const auto& words) {
-                    if constexpr (!std::is_same_v<decltype(words), const Problem&>) {
-                        summary_.take(words);
-                    }
-                },
-                *report);
-            --missing;
+    while (missing_ > 0) {
+        if (const std::optional<Report> report = reports_.try_get_for(20ms)) {
+            take_report(*report);
             continue;
         }
         show_progress();
@@ -236,6 +258,34 @@ bool Pipeline::collect_reports() {
                          1e9);
     show_progress();
     return true;
+}
+
+void Pipeline::take_report(const Report& report) {
+    if (const auto* problem = std::get_if<Problem>(&report)) {
+        bar_.print("sluice-pipeline: " + problem->text);
+        return;
+    }
+    if (const auto* strategy = std::get_if<StrategyReport>(&report)) {
+        bool& reported = strategies_.at(strategy->strategy).reported;
+        if (reported) {
+            return;  // one that was killed between its report and its end
+        }
+        reported = true;
+    }
+    std::visit(
+        [this](const auto& words) {
+            if constexpr (!std::is_same_v<decltype(words), const Problem&>) {
+                summary_.take(words);
+            }
+        },
+        report);
+    --missing_;
+}
+
+void Pipeline::take_waiting_reports() {
+    while (const std::optional<Report> report = reports_.try_get()) {
+        take_report(*report);
+    }
 }
 
 void Pipeline::stop_feeds() {
@@ -267,11 +317,44 @@ void Pipeline::show_progress() {
     bar_.update(share, all.messages, static_cast<double>(now_ns() - start_ns_) / 1e9);
 }
 
+/// Starts those again that were killed; false if that is no cure for what has happened.
+bool Pipeline::restart_strategies() {
+    for (std::size_t i = 0; i < strategies_.size(); ++i) {
+        StrategyPlace& place = strategies_[i];
+        Process& process = processes_[place.process];
+        const int code = process.exitcode().value_or(0);
+        if (code >= 0) {
+            continue;  // it runs, has ended well, or has failed: then it would fail again
+        }
+        take_waiting_reports();  // what it said before it died is there by now
+        if (place.reported) {
+            continue;
+        }
+        if (++place.job.life >= StrategyNotes::kLivesMax) {  // it would die for ever
+            return false;
+        }
+        bar_.print(
+            fmt::format("sluice-pipeline: {} (pid {}) was killed by signal {} ({}): started again",
+                        process.name(), process.pid(), -code, ::strsignal(-code)));
+        process = strategy_process(i);
+        process.start();
+    }
+    return true;
+}
+
 /// False if the run cannot be finished any more: then all processes have been ended.
 bool Pipeline::all_well() {
-    const bool died = std::any_of(processes_.begin(), processes_.end(), [](const Process& process) {
-        return process.exitcode().value_or(0) != 0;
-    });
+    const bool cured = interrupts > 1 || restart_strategies();
+    // One that was killed since is started again the next time.
+    const auto is_curable = [this](std::size_t index, int code) {
+        const std::size_t first = strategies_.front().process;
+        return index >= first && index < first + strategies_.size() && code < 0;
+    };
+    bool died = !cured;
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+        const int code = processes_[i].exitcode().value_or(0);
+        died = died || (code != 0 && !is_curable(i, code));
+    }
     if (!died && interrupts <= 1) {
         return true;
     }

@@ -25,6 +25,7 @@ struct Settings {
     double speed{};  // as fast as recorded: 1; 0: as fast as it goes
     std::size_t strategies{2};
     Placement placement{};
+    bool print_plan{};  // where each process runs, before the run
     Wait wait{Wait::spin_then_park};
     RiskLimits limits{};
     std::string json_path{};

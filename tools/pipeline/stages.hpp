@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <sluice/pipe.hpp>
 #include <sluice/queue.hpp>
 #include <string>
@@ -15,13 +16,15 @@
 #include "figures.hpp"
 #include "records.hpp"
 #include "settings.hpp"
+#include "strategy_notes.hpp"
 
 namespace sluice::pipeline {
 
 using Reports = Queue<Report>;
 
 /// Orders of one strategy that wait for their acknowledgement: with more of them it waits itself.
-/// Its pipe of acknowledgements has more room, so that risk never waits for a strategy.
+/// Its queue of acknowledgements has room for those of a former life, too, so that risk never waits
+/// for a strategy.
 inline constexpr std::size_t kOutstandingMax = 256;
 
 struct FeedJob {
@@ -38,14 +41,18 @@ struct BookJob {
     std::vector<std::string> inputs{};
 };
 void run_book(const BookJob& job, std::vector<Connection<FeedRecord>>& feeds,
-              std::vector<Connection<BookEvent>>& strategies, const Reports& reports);
+              const std::vector<Queue<BookEvent>>& strategies, const Reports& reports);
 
+/// A strategy may be killed and started again. So its channels are queues, not pipes: an end of a
+/// pipe closes with its owner, while a queue's next consumer goes on.
 struct StrategyJob {
     std::uint32_t strategy{};
-    std::size_t inputs{};
+    std::uint32_t life{};  // 0: the first
+    std::shared_ptr<StrategyNotes> notes{};
 };
-void run_strategy(const StrategyJob& job, Connection<BookEvent>& events, const Queue<Order>& orders,
-                  Connection<Acknowledgement>& acknowledgements, const Reports& reports);
+void run_strategy(const StrategyJob& job, const Queue<BookEvent>& events,
+                  const Queue<Order>& orders, const Queue<Acknowledgement>& acknowledgements,
+                  const Reports& reports);
 
 struct GatewayJob {
     std::size_t strategies{};
@@ -53,7 +60,7 @@ struct GatewayJob {
     RiskLimits limits{};
 };
 void run_gateway(const GatewayJob& job, const Queue<Order>& orders,
-                 std::vector<Connection<Acknowledgement>>& strategies,
+                 const std::vector<Queue<Acknowledgement>>& strategies,
                  Connection<JournalEntry>& journal, const Reports& reports);
 
 struct JournalJob {

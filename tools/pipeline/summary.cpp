@@ -97,6 +97,11 @@ void Summary::take_hops(const std::vector<HopReport>& hops) {
     }
 }
 
+/// A strategy that was killed cannot say how many it had sent.
+std::uint64_t Summary::orders_of(const StrategyReport& strategy) const {
+    return strategy.restarts == 0 ? strategy.orders : gateway_.orders.at(strategy.strategy);
+}
+
 bool Summary::input_missing() const noexcept {
     return std::any_of(inputs_.begin(), inputs_.end(),
                        [](const Input& input) { return !input.feed.readable; });
@@ -140,8 +145,8 @@ std::string Summary::json() const {
     Json strategies = Json::array();
     std::uint64_t sent = 0;
     for (const StrategyReport& strategy : strategies_) {
-        strategies.push_back({{"events", strategy.events}, {"orders", strategy.orders}});
-        sent += strategy.orders;
+        strategies.push_back({{"events", strategy.events}, {"orders", orders_of(strategy)}});
+        sent += orders_of(strategy);
     }
     Json hops = Json::array();
     for (const Hop& hop : hops_) {
@@ -205,9 +210,14 @@ std::string Summary::table() const {
     fmt::format_to(out, "\nbook events {}\n", book_events_);
     std::uint64_t sent = 0;
     for (std::size_t i = 0; i < strategies_.size(); ++i) {
-        fmt::format_to(out, "strategy {}: events {}, orders {}\n", i, strategies_[i].events,
-                       strategies_[i].orders);
-        sent += strategies_[i].orders;
+        const StrategyReport& strategy = strategies_[i];
+        fmt::format_to(out, "strategy {}: events {}, orders {}", i, strategy.events,
+                       orders_of(strategy));
+        if (strategy.restarts > 0) {
+            fmt::format_to(out, " (restarted {} times)", strategy.restarts);
+        }
+        fmt::format_to(out, "\n");
+        sent += orders_of(strategies_[i]);
     }
     fmt::format_to(out, "orders: sent {}, rejected {}, acknowledged {}{}; journal lines {}\n", sent,
                    gateway_.rejected, gateway_.acknowledged,

@@ -40,6 +40,7 @@ class Summary {
     };
     void take_hops(const std::vector<HopReport>& hops);
     [[nodiscard]] std::uint64_t messages() const noexcept;
+    [[nodiscard]] std::uint64_t orders_of(const StrategyReport& strategy) const;
 
     std::vector<Input> inputs_{};
     std::uint64_t book_events_{};

@@ -155,7 +155,7 @@ requires(travels<T>()) void pack_travelling(const T& value, Parcel& parcel) {
             pack_travelling(*value, parcel);
         }
     } else {
-        std::apply([&parcel](const auto&... elements) { (pack_travelling(elements, parcel), ...); },
+        std::apply([&](const auto&... elements) { (pack_travelling(elements, parcel), ...); },
                    value);
     }
 }
@@ -184,7 +184,7 @@ requires(travels<T>()) T unpack_travelling(Unparcel& parcel) {
         return parcel.take<bool>() ? T(unpack_travelling<typename T::value_type>(parcel)) : T();
     } else {
         // In braces the elements are unpacked from left to right.
-        return [&parcel]<std::size_t... I>(std::index_sequence<I...>) {
+        return [&]<std::size_t... I>(std::index_sequence<I...>) {
             return T{unpack_travelling<std::tuple_element_t<I, T>>(parcel)...};
         }
         (std::make_index_sequence<std::tuple_size_v<T>>{});

@@ -91,9 +91,8 @@ class BoundTarget final : public Target {
             } else if constexpr (!is_stateless<F>) {
                 pack_travelling(target_, parcel);
             }
-            std::apply(
-                [&parcel](const Args&... arguments) { (pack_travelling(arguments, parcel), ...); },
-                arguments_);
+            std::apply([&](const Args&... arguments) { (pack_travelling(arguments, parcel), ...); },
+                       arguments_);
         } else if constexpr (!target_travels<F>()) {
             refuse_to_spawn_target(type_name<F>);
         } else {
