@@ -210,7 +210,7 @@ LockResult LockWord::lock(MemberId me, Wait mode, SpinBudget& budget, Deadline d
             return LockResult::timed_out;
         }
         const std::int64_t spin_ns = mode == Wait::spin             ? kSpinRoundNs
-                                     : mode == Wait::spin_then_park ? budget.pinned_ns()
+                                     : mode == Wait::spin_then_park ? budget.ns()
                                                                     : 0;
         if (spin_ns > 0) {
             if (waiter.spin(deadline.chunk(spin_ns))) {

@@ -1,7 +1,6 @@
 // The cold halves of waking, and how long spinning is worth while.
 #include "sluice/shm/waiting.hpp"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <climits>
@@ -36,27 +35,10 @@ void EventCountLayout::wake_all() noexcept {
                                  std::memory_order_relaxed);
 }
 
-namespace {
-
-// Asked once a thread: affinity rarely changes, and a stale answer only costs time.
-bool several_cpus() noexcept {
-    thread_local const bool several = [] {
-        cpu_set_t set;
-        return sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) > 1;
-    }();
-    return several;
-}
-
-}  // namespace
-
 // The budget is relaxed throughout: a guess, races on it do no harm.
 std::int64_t SpinBudget::ns() const noexcept {
-    return several_cpus() ? ns_.load(std::memory_order_relaxed) : 0;
-}
-
-std::int64_t SpinBudget::pinned_ns() const noexcept {
     static const bool several = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-    return several ? ns_.load(std::memory_order_relaxed) : 0;  // relaxed: a guess
+    return several ? ns_.load(std::memory_order_relaxed) : 0;
 }
 
 void SpinBudget::paid() noexcept {

@@ -21,7 +21,7 @@
 // there is no counter that a death could leave wrong.
 //
 // A wake-up can still die with its sender, between publication and system call, or with
-// the woken, before he acts. So sleeps are chunked: 1 ms, 4, 16, 64, then 100.
+// the woken, before he acts. So sleeps are chunked: 5 ms, 20, 80, then 100.
 #pragma once
 
 #include <atomic>
@@ -102,12 +102,10 @@ static_assert(sizeof(EventCountLayout) == 8);
 /// a handle; threads of one process share it, races on it do no harm (it is a guess).
 class SpinBudget {
  public:
-    /// Units: nanoseconds. 0 where this process may run on one CPU only: nobody could
-    /// answer while it spins.
+    /// Units: nanoseconds. 0 where the machine has one CPU: nobody could answer while it spins. Not
+    /// where this thread may run on one only: who is pinned waits for somebody who is pinned
+    /// elsewhere. Where they share the one CPU the budget learns that, and shrinks to 1 us.
     std::int64_t ns() const noexcept;
-    /// The same for who waits for one owner, and may be pinned to a CPU of his own: 0 only where
-    /// the machine has one CPU.
-    std::int64_t pinned_ns() const noexcept;
     void paid() noexcept;
     void wasted() noexcept;
 
@@ -175,8 +173,11 @@ inline void pause_when_full(Wait mode) noexcept {
     }
 }
 
-/// Grows the sleeps of one wait: 1 ms, 4, 16, 64, then 100. A sleep costs 35 us of CPU on a virtual
-/// machine, whatever one does with it; an idle second has 13 of them.
+/// Grows the sleeps of one wait: 5 ms, 20, 80, then 100. A sleep costs 35 us of CPU on a virtual
+/// machine, whatever one does with it; an idle second has 12 of them. The first is longer than the
+/// kernel's tick (4 ms where CONFIG_HZ is 250): a CPU that falls idle then need not set its timer
+/// for it, twice a sleep. With 1 ms a round trip between sleepers took 31 us, with 5 ms 24, as
+/// with no time-out at all.
 class SleepChunk {
  public:
     std::int64_t next_ns() noexcept {
@@ -187,7 +188,7 @@ class SleepChunk {
 
  private:
     static constexpr std::int64_t kMaxNs = 100'000'000;
-    std::int64_t ns_{1'000'000};
+    std::int64_t ns_{5'000'000};
 };
 
 enum class Waited : std::uint8_t { done, timed_out };
