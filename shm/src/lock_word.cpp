@@ -128,15 +128,25 @@ class LockWord::Waiter {
         }
     }
 
+    /// Where the lock now has its owner, for those who wait for him.
+    void note_node() const noexcept {
+        // relaxed: a hint. Written only where it changes: the line is everybody's.
+        std::atomic<std::uint32_t>& noted = lock_.layout_->owner_node;
+        if (node_ != 0 && noted.load(std::memory_order_relaxed) != node_) {
+            noted.store(node_, std::memory_order_relaxed);
+        }
+    }
+
     LockResult result() const noexcept { return result_; }
 
  private:
-    // In proportion to how long it waits already: sections of 600 ns are found free within a tenth
-    // of that, those of 20 ns are left alone for several rounds. Chosen by lock_bench, 2 and 4
-    // processes contended, on the two CPUs of an EPYC virtual machine.
-    static constexpr unsigned kPausesMin = 4;
-    static constexpr unsigned kPausesMax = 128;
-    static constexpr unsigned kLooksPerDoubling = 8;
+    // Rare looks soon: whoever looks at the word of an owner of 20 ns takes the line from him. Not
+    // too rare: each pause is lost when the owner of 600 ns is done. Chosen by lock_bench, 2
+    // processes, on an EPYC virtual machine, from eleven such triples: more looks (1, 128, 8)
+    // cost short sections a fifth, fewer (4, 128, 8) cost long ones a tenth.
+    static constexpr unsigned kPausesMin = 1;
+    static constexpr unsigned kPausesMax = 16;
+    static constexpr unsigned kLooksPerDoubling = 2;
     static constexpr unsigned kLooksPerClock = 4;
 
     bool is_final_with_owner() noexcept {
@@ -156,10 +166,12 @@ class LockWord::Waiter {
     }
 
     /// Whether the owner took the lock on another NUMA node: then every look costs both more.
-    bool is_far() const noexcept {
+    bool is_far() noexcept {
+        // Asked while somebody else holds the lock, so that note_node() need not.
+        node_ = static_cast<std::uint32_t>(current_node()) + 1;
         const std::uint32_t node =
             lock_.layout_->owner_node.load(std::memory_order_relaxed);  // a hint
-        return node != 0 && node != static_cast<std::uint32_t>(current_node()) + 1;
+        return node != 0 && node != node_;
     }
 
     MemberId heir() const noexcept {
@@ -192,6 +204,7 @@ class LockWord::Waiter {
     IfAbandoned if_abandoned_;
     LockControl seen_{};
     LockResult result_{LockResult::timed_out};
+    std::uint32_t node_{};  // 1 + that of this thread, where it has spun
     std::uint32_t heir_{};  // as it stands in the layout while it is this thread
     unsigned failures_{};
     MemberId stranger_{};  // an owner that is known not to be this thread
@@ -227,17 +240,9 @@ LockResult LockWord::lock(MemberId me, Wait mode, SpinBudget& budget, Deadline d
         waiter.become_heir();
     }
     if (waiter.result() == LockResult::done) {
-        note_node();
+        waiter.note_node();
     }
     return waiter.result();
-}
-
-void LockWord::note_node() noexcept {
-    // relaxed: a hint. Written only where it changes: the line is everybody's.
-    const auto node = static_cast<std::uint32_t>(current_node()) + 1;
-    if (layout_->owner_node.load(std::memory_order_relaxed) != node) {
-        layout_->owner_node.store(node, std::memory_order_relaxed);
-    }
 }
 
 bool LockWord::unlock(MemberId me) noexcept {

@@ -206,7 +206,6 @@ class LockWord {
             wake_next();
         }
     }
-    void note_node() noexcept;
     void wake_next() noexcept;
     void wake_all() noexcept;
 
