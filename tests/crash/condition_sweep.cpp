@@ -236,17 +236,17 @@ SweepCounts sweep_condition() {
     using State = ConditionScenery;
     SweepCounts sum;
     const auto run = [&sum](const std::string& operation, const ConditionScene::Plan& plan,
-                            const std::vector<State>& states) {
+                            const std::vector<State>& states, bool pairs = false) {
         for (const State state : states) {
             sum += sweep("condition: " + operation, name_of(state),
                          [&] { return std::make_unique<ConditionScene>(state, plan); },
-                         {.pairs = false});
+                         {.pairs = pairs});
         }
     };
     run("wait", {.act = wait, .waits = true}, {State::nobody});
-    run("notify_one", {.act = notify_one}, {State::waiter, State::dead_waiter});
+    run("notify_one", {.act = notify_one}, {State::waiter, State::dead_waiter}, true);
     run("notify_all", {.act = notify_all, .tells_all = true}, {State::waiter});
-    run("notify_one, unlocked", {.act = notify_unlocked, .unlocked = true}, {State::waiter});
+    run("notify_one, unlocked", {.act = notify_unlocked, .unlocked = true}, {State::waiter}, true);
     run("wait_for", {.act = wait_briefly}, {State::nobody, State::dead_notified});
     sum += sweep("condition: rescue, id reused", "a dead one was told",
                  [] { return std::make_unique<ConditionRescue>(0ULL - 2); });

@@ -1,4 +1,4 @@
-// The sweeps over reader-writer locks, conditions and guarded values, as tests.
+// The sweeps over re-entrant and reader-writer locks, conditions and guarded values, as tests.
 #include "crash/words_sweep.hpp"
 
 #include <gtest/gtest.h>
@@ -8,6 +8,9 @@
 namespace sluice::crash {
 namespace {
 
+TEST(KillSweep, RLock) {
+    Report::run([] { Report::add(sweep_rlock()); });
+}
 TEST(KillSweep, RWLock) {
     Report::run([] { Report::add(sweep_rw_lock()); });
 }
