@@ -29,10 +29,17 @@
 #include <vector>
 
 #include "fuzz/segment_driver.hpp"
+#include "sluice/barrier.hpp"
 #include "sluice/byte_pipe.hpp"
+#include "sluice/condition.hpp"
+#include "sluice/event.hpp"
+#include "sluice/guarded.hpp"
+#include "sluice/lock.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/queue.hpp"
+#include "sluice/rw_lock.hpp"
+#include "sluice/semaphore.hpp"
 #include "support/processes.hpp"
 
 // No damaged length may become a large allocation.
@@ -143,7 +150,15 @@ struct Kind {
     std::function<void(const std::string& name)> open;
 };
 
-std::vector<Kind> kinds() {
+/// A kind of the lock family, which create() and open() are enough to make.
+template <class T, auto... More>
+Kind sync_kind(const char* object) {
+    return {object, [](const auto& name) { T::create(name, More...); },
+            [](const auto& name) { T::open(name); }};
+}
+
+// Whose capacity says how long the segment is.
+std::vector<Kind> channel_kinds() {
     constexpr std::size_t kCapacity = 4;
     return {
         {"Queue", [](const auto& name) { Queue<int>::create(name, {.capacity = kCapacity}); },
@@ -158,6 +173,19 @@ std::vector<Kind> kinds() {
         {"BytePipe", [](const auto& name) { BytePipe::create(name, {.capacity_bytes = 4096}); },
          [](const auto& name) { BytePipe::open(name); }},
     };
+}
+
+std::vector<Kind> kinds() {
+    std::vector<Kind> all = channel_kinds();
+    for (const Kind& kind :
+         {sync_kind<Lock>("Lock"), sync_kind<RLock>("RLock"), sync_kind<RWLock>("RWLock"),
+          sync_kind<Semaphore, 2U>("Semaphore"),
+          sync_kind<BoundedSemaphore, 2U>("BoundedSemaphore"), sync_kind<Event>("Event"),
+          sync_kind<Condition>("Condition"), sync_kind<Barrier, 2U>("Barrier"),
+          sync_kind<Guarded<int>>("Guarded")}) {
+        all.push_back(kind);
+    }
+    return all;
 }
 
 template <class Refusal>
@@ -271,7 +299,7 @@ TEST(BadSegment, ShapesThatDoNotFitTheFileAreRefused) {
                                          1ULL << 32U, 1ULL << 58U, 1ULL << 63U, ~0ULL}) {
         damages.push_back({kCapacity, capacity});
     }
-    for (const Kind& kind : kinds()) {
+    for (const Kind& kind : channel_kinds()) {
         for (const Damage& damage : damages) {
             SCOPED_TRACE(std::string(kind.object) + ": " + std::to_string(damage.value) + " at " +
                          std::to_string(damage.offset));
@@ -295,6 +323,25 @@ TEST(BadSegment, ShapesThatDoNotFitTheFileAreRefused) {
             overwrite(name.path(), offsetof(shm::SegmentLayout, element_bytes), slot_bytes);
             expect_refusal<BadSegment>(kind, name, "damaged header", "remove it");
         }
+    }
+}
+
+TEST(BadSegment, NumbersThatNoLockCanHaveAreRefused) {
+    std::vector<Kind> family = kinds();
+    family.erase(family.begin(), family.begin() + std::ssize(channel_kinds()));
+    for (const Kind& kind : family) {
+        for (const std::uint64_t capacity : {0ULL, 1ULL << 31U, 1ULL << 40U, ~0ULL}) {
+            SCOPED_TRACE(std::string(kind.object) + ": " + std::to_string(capacity));
+            const FreshName name("numbers");
+            kind.create(name.name());
+            overwrite(name.path(), offsetof(shm::SegmentLayout, capacity), capacity);
+            expect_refusal<BadSegment>(kind, name, "damaged header", "remove it");
+        }
+        SCOPED_TRACE(kind.object);
+        const FreshName name("options");
+        kind.create(name.name());
+        overwrite(name.path(), offsetof(shm::SegmentLayout, options), std::uint32_t{3});
+        expect_refusal<BadSegment>(kind, name, "damaged header", "remove it");
     }
 }
 
