@@ -1,6 +1,6 @@
-// The sweeps over what is read or waited for by many: a re-entrant and a reader-writer lock, a
-// condition, a guarded value. Over shm/'s words where that is enough, so that they can be built against copies of it
-// with a fault planted.
+// The sweeps over what is read or waited for by many, or held several times: a re-entrant and a
+// reader-writer lock, a condition, a guarded value. Over shm/'s words where that is enough, so that
+// they can be built against copies of it with a fault planted.
 #pragma once
 
 #include "crash/sweep.hpp"
