@@ -1,8 +1,12 @@
 # Runs a program and compares what it prints with a file, line by line. The order of lines from
 # different processes is free, but the main process's last line is the last.
-# As a script: cmake -DPROGRAM=... -DEXPECTED=... -P check.cmake
+# As a script: cmake -DPROGRAM=... -DEXPECTED=... [-DOTHER=...] -P check.cmake; OTHER runs beside it.
 function(sluice_check_example program expected)
-  execute_process(COMMAND ${program}
+  set(other)
+  if(OTHER)
+    set(other COMMAND ${OTHER})
+  endif()
+  execute_process(${other} COMMAND ${program}
     RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
   file(READ ${expected} wanted)
   foreach(text output wanted)

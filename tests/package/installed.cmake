@@ -38,3 +38,16 @@ endforeach()
 foreach(program queue pipe)
   sluice_check_example(${WORK}/build/exchange/${program} ${WORK}/examples/${program}.expected)
 endforeach()
+
+# The same by pkg-config, without CMake.
+find_program(PKG_CONFIG pkg-config REQUIRED)
+file(GLOB_RECURSE pc ${WORK}/prefix/*/sluice.pc)
+cmake_path(GET pc PARENT_PATH pc_folder)
+set(ENV{PKG_CONFIG_PATH} ${pc_folder})
+execute_process(COMMAND ${PKG_CONFIG} --cflags --libs sluice
+  OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+separate_arguments(found UNIX_COMMAND "${found}")
+separate_arguments(more UNIX_COMMAND "${FLAGS}")
+run("building by pkg-config" ${COMPILER} -std=c++20 ${more} ${WORK}/examples/queue.cpp
+  -o ${WORK}/by_pkg_config ${found})
+sluice_check_example(${WORK}/by_pkg_config ${WORK}/examples/queue.expected)
