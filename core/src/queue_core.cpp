@@ -148,7 +148,7 @@ void QueueCore::refuse_or_join(shm::RingResult result) {
 }
 
 bool QueueCore::look_and_claim(shm::ClaimedSlot& claimed) {
-    static_cast<void>(ring_.stuck_putting());
+    static_cast<void>(ring_.stuck_putting(0));
     for (;;) {
         const shm::RingResult result = ring_.claim(claimed);
         if (result == shm::RingResult::done || result == shm::RingResult::full) {
@@ -159,7 +159,7 @@ bool QueueCore::look_and_claim(shm::ClaimedSlot& claimed) {
 }
 
 bool QueueCore::look_and_claim_read(shm::ClaimedSlot& claimed) {
-    static_cast<void>(ring_.stuck_getting());
+    static_cast<void>(ring_.stuck_getting(0));
     for (;;) {
         const shm::RingResult result = ring_.claim_read(claimed);
         if (result == shm::RingResult::done || result == shm::RingResult::empty ||
@@ -207,7 +207,7 @@ bool QueueCore::claim(shm::ClaimedSlot& claimed, Deadline deadline) {
     for (;;) {
         const shm::Waited waited = shm::wait_until(
             ring_.layout().room, wait_, put_spin_, deadline, attempt, [] {},
-            [&] { return ring_.stuck_putting(); });
+            [&, sleeps = 0U]() mutable { return ring_.stuck_putting(sleeps++); });
         if (waited == shm::Waited::timed_out) {
             return settle_claim(result, claimed);
         }
@@ -227,7 +227,7 @@ bool QueueCore::claim_read(shm::ClaimedSlot& claimed, Deadline deadline) {
     for (;;) {
         const shm::Waited waited = shm::wait_until(
             ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
-            [&] { return ring_.stuck_getting(); });
+            [&, sleeps = 0U]() mutable { return ring_.stuck_getting(sleeps++); });
         if (waited == shm::Waited::timed_out) {
             return settle_claim_read(result, claimed);
         }
@@ -240,7 +240,7 @@ bool QueueCore::claim_read(shm::ClaimedSlot& claimed, Deadline deadline) {
 
 bool QueueCore::look_and_take(CopySlot copy, void* context) {
     const auto copy_slot = [copy, context](const std::byte* slot) { copy(context, slot); };
-    static_cast<void>(ring_.stuck_getting());
+    static_cast<void>(ring_.stuck_getting(0));
     for (;;) {
         const shm::RingResult result = take(copy_slot);
         if (result == shm::RingResult::done || result == shm::RingResult::empty ||
@@ -262,7 +262,7 @@ bool QueueCore::take(CopySlot copy, void* context, Deadline deadline) {
     for (;;) {
         const shm::Waited waited = shm::wait_until(
             ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
-            [&] { return ring_.stuck_getting(); });
+            [&, sleeps = 0U]() mutable { return ring_.stuck_getting(sleeps++); });
         if (slipped) {
             slip_.judge(waited == shm::Waited::done && ring_.more());
         }

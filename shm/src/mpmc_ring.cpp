@@ -345,7 +345,44 @@ void MpmcRing::sweep(MemberId id, const DeadTenant& dead) noexcept {
     layout_->tasks.notify_all();
 }
 
-FutexWatch MpmcRing::stuck_putting() noexcept {
+MemberId MpmcRing::stuck_on() noexcept {
+    // A reader that died holds a message that nobody is stuck on: look at everyone.
+    members().rescue();
+    const std::uint64_t head = find_head();
+    const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};  // A1
+    if (seen.owner() != kNobody) {
+        return seen.owner();
+    }
+    // Nothing at the head. The youngest message that another still reads comes back when he dies.
+    // Not the whole of a long ring: who is not named is watched by those who sleep again.
+    constexpr std::uint64_t kWatchedMax = 64;
+    const std::uint64_t watched = capacity() < kWatchedMax ? capacity() : kWatchedMax;
+    const MemberId me = members().id();
+    for (std::uint64_t step = 1; step <= watched; ++step) {
+        const SlotControl taken{
+            slot_at(head - step).control.load(std::memory_order_acquire)};  // A1
+        if (taken.state() == SlotState::reading && taken.owner() != me) {
+            return taken.owner();
+        }
+    }
+    return kNobody;
+}
+
+Bells MpmcRing::bells(MemberId first, unsigned sleeps) noexcept {
+    Bells bells;
+    bells.add(members().watch(first));
+    if (sleeps != 0) {
+        const MemberId me = members().id_if_any();
+        for (std::uint32_t index = 1; index <= members().capacity(); ++index) {
+            if (const auto id = static_cast<MemberId>(index); id != me && id != first) {
+                bells.add(members().watch(id));
+            }
+        }
+    }
+    return bells;
+}
+
+Bells MpmcRing::stuck_putting(unsigned sleeps) noexcept {
     const SlotControl seen{slot_at(find_tail()).control.load(std::memory_order_acquire)};  // A1
     if (members().has_ended(seen.owner())) {
         members().rescue(seen.owner());
@@ -354,32 +391,12 @@ FutexWatch MpmcRing::stuck_putting() noexcept {
     if (seen.owner() == kNobody) {
         // Who gave a message back may have died before he raised the epoch: nobody has found it.
         members().rescue();
-        return {};
     }
-    return members().watch(seen.owner());
+    return bells(seen.owner(), sleeps);
 }
 
-FutexWatch MpmcRing::stuck_getting() noexcept {
-    // A reader that died holds a message that nobody is stuck on: look at everyone.
-    members().rescue();
-    const std::uint64_t head = find_head();
-    const SlotControl seen{slot_at(head).control.load(std::memory_order_acquire)};  // A1
-    if (seen.owner() != kNobody) {
-        return members().watch(seen.owner());
-    }
-    // Nothing at the head. The youngest message that another still reads comes back when he dies.
-    // Not the whole of a long ring: who is not named is found when the sleep's chunk ends.
-    constexpr std::uint64_t kWatchedMax = 64;
-    const std::uint64_t watched = capacity() < kWatchedMax ? capacity() : kWatchedMax;
-    const MemberId me = members().id();
-    for (std::uint64_t step = 1; step <= watched; ++step) {
-        const SlotControl taken{
-            slot_at(head - step).control.load(std::memory_order_acquire)};  // A1
-        if (taken.state() == SlotState::reading && taken.owner() != me) {
-            return members().watch(taken.owner());
-        }
-    }
-    return {};
+Bells MpmcRing::stuck_getting(unsigned sleeps) noexcept {
+    return bells(stuck_on(), sleeps);
 }
 
 }  // namespace sluice::shm

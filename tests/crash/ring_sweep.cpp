@@ -103,7 +103,7 @@ class RingScene : public Scene {
             return;
         }
         for (std::uint64_t round = 0; round < 2 * kCapacity; ++round) {
-            static_cast<void>(ring_->stuck_getting());
+            static_cast<void>(ring_->stuck_getting(0));
             get_by_survivor();
             if (ring_.try_put(next_) == RingResult::done) {
                 ledger_.put(next_++);
@@ -210,12 +210,12 @@ class RingScene : public Scene {
 
     void drain() {
         while (ring_.try_put(kSentinel) != RingResult::done) {
-            static_cast<void>(ring_->stuck_putting());
+            static_cast<void>(ring_->stuck_putting(0));
             get_by_survivor();
         }
         for (bool out = false; !out;) {
             std::uint64_t value = 0;
-            static_cast<void>(ring_->stuck_getting());
+            static_cast<void>(ring_->stuck_getting(0));
             if (ring_.take(value) == RingResult::done) {
                 out = value == kSentinel;
                 if (!out) {

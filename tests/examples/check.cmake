@@ -1,6 +1,6 @@
 # Runs a program and compares what it prints with a file, line by line. The order of lines from
 # different processes is free, but the main process's last line is the last.
-# As a script: cmake -DPROGRAM=... -DEXPECTED=... [-DOTHER=...] -P check.cmake; OTHER runs beside it.
+# As a script: cmake -DPROGRAM=... -DEXPECTED=... [-DOTHER=...] -P check.cmake; OTHER runs beside.
 function(sluice_check_example program expected)
   set(other)
   if(OTHER)

@@ -640,6 +640,28 @@ TEST(MpmcRing, SleepersHearADeath) {
     EXPECT_EQ(getters[0].join(), 0);
 }
 
+TEST(MpmcRing, WhoSleepsAgainWatchesEveryMember) {
+    const Watchdog watchdog(60);
+    Ring sut(RingOptions{.capacity = 2});
+    ASSERT_EQ(sut.try_put(1), RingResult::done);
+    ASSERT_EQ(sut.try_get(), 1U);
+    const Shared<Progress> progress;
+    std::vector<Child> members;
+    for (unsigned count = 0; count < 2; ++count) {
+        members.emplace_back([&] {
+            ASSERT_NE(sut->members().id(), kNobody);
+            progress->done.fetch_add(1);
+            pause();
+        });
+    }
+    test::await([&] { return progress->done.load() == 2; });
+    EXPECT_EQ(sut->stuck_getting(0).size(), 0U) << "nobody in particular is waited for";
+    EXPECT_EQ(sut->stuck_getting(1).size(), 2U);
+    EXPECT_EQ(sut->stuck_putting(1).size(), 2U);
+    members.front().kill_and_join();
+    EXPECT_EQ(sut->stuck_getting(1).size(), 1U) << "the dead one is rescued";
+}
+
 TEST(MpmcRing, ClosedWithADeadReaderGivesItsMessageThenSaysClosed) {
     const Watchdog watchdog(60);
     Ring sut;

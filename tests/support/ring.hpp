@@ -119,7 +119,7 @@ class Ring {
                 result = ring_->claim(claimed);
                 return result != shm::RingResult::full;
             },
-            [] {}, [&] { return ring_->stuck_putting(); });
+            [] {}, [&, sleeps = 0U]() mutable { return ring_->stuck_putting(sleeps++); });
         return waited == shm::Waited::done && result == shm::RingResult::done;
     }
     bool claim_read(shm::ClaimedSlot& claimed, shm::Wait mode,
@@ -131,7 +131,7 @@ class Ring {
                 result = ring_->claim_read(claimed);
                 return result != shm::RingResult::empty && result != shm::RingResult::pending;
             },
-            [] {}, [&] { return ring_->stuck_getting(); });
+            [] {}, [&, sleeps = 0U]() mutable { return ring_->stuck_getting(sleeps++); });
         return waited == shm::Waited::done && result == shm::RingResult::done;
     }
     bool put(std::uint64_t value, shm::Wait mode, shm::Deadline deadline = shm::Deadline::never()) {
@@ -168,7 +168,7 @@ class Ring {
                 });
                 return result != shm::RingResult::empty && result != shm::RingResult::pending;
             },
-            [] {}, [&] { return ring_->stuck_getting(); }));
+            [] {}, [&, sleeps = 0U]() mutable { return ring_->stuck_getting(sleeps++); }));
         return result == shm::RingResult::done ? std::optional(value) : std::nullopt;
     }
 

@@ -263,8 +263,10 @@ class MpmcRing {
     void sweep(MemberId id, const DeadTenant& dead) noexcept;
 
     /// For waiters: rescues whom the operation waits for, if dead, and names his bell, if alive.
-    FutexWatch stuck_putting() noexcept;
-    FutexWatch stuck_getting() noexcept;
+    /// `sleeps`: how often the waiter has slept already. Whoever has slept once watches all other
+    /// members: a wake-up may have died with its sender.
+    Bells stuck_putting(unsigned sleeps) noexcept;
+    Bells stuck_getting(unsigned sleeps) noexcept;
 
     MpmcRingLayout& layout() const noexcept { return *layout_; }
     Members& members() const noexcept { return segment_->members(); }
@@ -276,6 +278,10 @@ class MpmcRing {
                      Failure& failure) const noexcept;
 
  private:
+    /// Rescues the dead; whom a reader waits for.
+    MemberId stuck_on() noexcept;
+    /// Of that member, and of all others where the waiter has slept before.
+    Bells bells(MemberId first, unsigned sleeps) noexcept;
     SlotLayout& slot_at(std::uint64_t position) const noexcept {
         return *reinterpret_cast<SlotLayout*>(slots_ + (position & mask_) * slot_bytes_);
     }
