@@ -164,6 +164,22 @@ ordered_json spread_json(const Spread& value) {
     return {{"p10", value.p10}, {"p50", value.p50}, {"p90", value.p90}, {"blocks", value.count}};
 }
 
+// `percentiles` are for plots: pairs of a per cent and nanoseconds.
+ordered_json latency_json(const std::vector<double>& ns) {
+    ordered_json json = {{"p50", quantile(ns, 0.5)},
+                         {"p99", quantile(ns, 0.99)},
+                         {"p99.9", quantile(ns, 0.999)},
+                         {"max", quantile(ns, 1.0)},
+                         {"count", ns.size()}};
+    for (const double q : {0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999}) {
+        // What fewer than ten samples stand for is no percentile.
+        if ((1.0 - q) * static_cast<double>(ns.size()) >= 10.0) {
+            json["percentiles"].push_back({100.0 * q, quantile(ns, q)});
+        }
+    }
+    return json;
+}
+
 ordered_json figures_json(const Figures& figures, Unit unit) {
     ordered_json json;
     json["ratio"] = spread_json(figures.ratio);
@@ -239,11 +255,7 @@ ordered_json race_json(const Race& race, const Pace& pace) {
             }
         }
         if (!entry.latency_ns.empty()) {
-            one["latency_ns"] = {{"p50", quantile(entry.latency_ns, 0.5)},
-                                 {"p99", quantile(entry.latency_ns, 0.99)},
-                                 {"p99.9", quantile(entry.latency_ns, 0.999)},
-                                 {"max", quantile(entry.latency_ns, 1.0)},
-                                 {"count", entry.latency_ns.size()}};
+            one["latency_ns"] = latency_json(entry.latency_ns);
         }
         json["contestants"].push_back(std::move(one));
     }
