@@ -1,8 +1,8 @@
-/* A barrier: BarrierWord's attach(), arrive(), look(), give_up(), abort(), reset(), stuck(), sweep(),
- * and BarrierCore::wait() around them.
+/* A barrier: BarrierWord's attach(), arrive(), look(), give_up(), abort(), reset(), stuck(),
+ * sweep(), and BarrierCore::wait() around them.
  *
- * Parties attach and meet WAITS times; others come at any time to abort or to reset. One step is one
- * access to shared memory or one system call. The steps mirror:
+ * Parties attach and meet WAITS times; others come at any time to abort or to reset. One step is
+ * one access to shared memory or one system call. The steps mirror:
  *
  *   b_...  attach(): the dead first, then the own place
  *   w_...  wait(): arrive(), wait_until() with look(), give_up()
@@ -15,8 +15,9 @@
  * who is asleep.
  *
  * Checked:
- *   - nobody passes before all came: who is told "opened", however late he looks, was one of PARTIES
- *     arrivals in his generation; who is told "broken" was in one that broke, or that is forgotten;
+ *   - nobody passes before all came: who is told "opened", however late he looks, was one of
+ *     PARTIES arrivals in his generation; who is told "broken" was in one that broke, or that is
+ *     forgotten;
  *   - a death breaks what waits: when nothing can happen any more, nobody sleeps in a generation
  *     that has ended, nor beside a dead party. A chunk of a sleep ends only once somebody has died;
  *   - no death breaks the barrier for those who came after it, nor after a reset() that it was
@@ -159,7 +160,7 @@ proctype Member(byte number) {
     mtype after_rescue;
     mtype after_notify;
     byte turn;
-    byte phase;  /* 0: the first look; 1: announced; 2: slept; 3: deadline passed; 4: gave up in vain */
+    byte phase;  /* 0: first look; 1: announced; 2: slept; 3: deadline passed; 4: has given up */
     byte seen_generation;
     byte seen_arrived;
     bool seen_broken;
@@ -186,7 +187,8 @@ end:
             company[number] = (arrived > 0 || coming != 0);
             died_in[number] = generation;
             beside[number] =
-                (HAS(attached, number) -> (arrived > 0 -> BIT(THREADS) - 1 : attached & coming) : 0);
+                (HAS(attached, number) -> (arrived > 0 -> BIT(THREADS) - 1 : attached & coming)
+                                        : 0);
             waits_in[number] = 0
         :: else
         fi;

@@ -1,7 +1,7 @@
 /* An event: EventWord's set(), clear(), begin() and has_come(), and EventCore::wait() around them.
  *
- * Setters set the event and clear it at once, SETS times each; waiters wait WAITS times. One step is
- * one access to shared memory or one system call. The steps mirror:
+ * Setters set the event and clear it at once, SETS times each; waiters wait WAITS times. One step
+ * is one access to shared memory or one system call. The steps mirror:
  *
  *   s_...  set(): the exchange, has_sleepers(), wake_all(); clear()
  *   w_...  wait(): is_set(), begin(), wait_until() with has_come()
@@ -10,15 +10,15 @@
  * who is asleep.
  *
  * Checked:
- *   - who waits is not overlooked: when nothing can happen any more, the event has not been set since
- *     any sleeper began to wait. A chunk of a sleep ends only once somebody has died: without deaths
- *     nothing makes up for a lost wake-up;
+ *   - who waits is not overlooked: when nothing can happen any more, the event has not been set
+ *     since any sleeper began to wait. A chunk of a sleep ends only once somebody has died: without
+ *     deaths nothing makes up for a lost wake-up;
  *   - nobody returns though the event was clear when he began and has not been set since.
  *
  * Left out: memory orders (why set() writes though the event is set is one), spinning.
  *
- * Bounds (-D): SETTERS, SETS, WAITERS, WAITS, DEATHS, LEAVERS waits that end at their deadline, STAY
- * the last set of each setter is not followed by a clear(). The count of sets does not wrap.
+ * Bounds (-D): SETTERS, SETS, WAITERS, WAITS, DEATHS, LEAVERS waits that end at their deadline,
+ * STAY the last set of each setter is not followed by a clear(). The count of sets does not wrap.
  */
 
 #ifndef SETTERS

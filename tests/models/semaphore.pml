@@ -1,4 +1,5 @@
-/* A semaphore: SemaphoreWord's take(), release(), stuck() and sweep(), and wait_until() around them.
+/* A semaphore: SemaphoreWord's take(), release(), stuck() and sweep(), and wait_until() around
+ * them.
  *
  * Processes take a permit and give it back, TURNS times. One step is one access to shared memory or
  * one system call. The steps mirror:
@@ -9,10 +10,10 @@
  *   a_...  wait_until(): announce(), the second look, futex_wait(), retract()
  *   r_...  release(), wake()
  *
- * The eventcount is waiting.pml's matter. Here it is who has announced himself and not been notified
- * since, and who is asleep: the sleepers' bit is set at least then, and where it is set besides,
- * what comes of it reaches nobody. Raising the word and waking one are one step: where somebody
- * announced in between, the kernel refuses.
+ * The eventcount is waiting.pml's matter. Here it is who has announced himself and not been
+ * notified since, and who is asleep: the sleepers' bit is set at least then, and where it is set
+ * besides, what comes of it reaches nobody. Raising the word and waking one are one step: where
+ * somebody announced in between, the kernel refuses.
  *
  * Checked:
  *   - permits are conserved: counted, those free and those taken are as many as were given; owned,
@@ -26,9 +27,9 @@
  *
  * Bounds (-D): PROCESSES, TURNS, PERMITS, OWNED (else counted), GREEDY the first process takes all
  * permits before it gives them back in one call, GIFTS one more process releases so many at once
- * (counted; there are PERMITS - GIFTS at first), KEEP what is taken is never given back, DEATHS, LEAVERS waits, but the first
- * process's, that end at their deadline,
- * NEWCOMER one under the id of a dead one.
+ * (counted; there are PERMITS - GIFTS at first), KEEP what is taken is never given back, DEATHS,
+ * LEAVERS waits, but the first process's, that end at their deadline, NEWCOMER one under the id of
+ * a dead one.
  */
 
 #ifndef PROCESSES
