@@ -76,9 +76,8 @@ void BarrierWord::abort() noexcept {
 void BarrierWord::reset() noexcept {
     members().rescue();
     BarrierState seen = state();
-    while ((seen.is_broken() || seen.arrived() != 0) && !end_generation(seen, seen.mended())) {
+    while (!end_generation(seen, seen.mended())) {
     }
-    layout_->sleepers.notify_all();  // as above
 }
 
 std::uint32_t BarrierWord::attached_max() const noexcept {
@@ -94,7 +93,9 @@ void BarrierWord::attach(MemberId me) noexcept {
            !layout_->attached_max.compare_exchange_weak(seen, me, std::memory_order_release,
                                                         std::memory_order_relaxed)) {  // R2
     }
-    layout_->attached[me - 1U].store(members().tenant_tag(me), std::memory_order_release);  // R2
+    // seq_cst: before the load of the sleepers' word
+    layout_->attached[me - 1U].exchange(members().tenant_tag(me), std::memory_order_seq_cst);  // R2
+    layout_->sleepers.notify_all();
 }
 
 bool BarrierWord::has_living_party_beside(MemberId id) const noexcept {

@@ -180,23 +180,26 @@ LockResult RwLockWord::wait_for(MemberId id, MemberId me, Wait mode, SpinBudget&
         if (members_->has_ended(id) && members_->rescue(id)) {
             continue;
         }
-        const FutexWatch bell = members_->watch(id);
-        if (bell.word == nullptr) {
-            // Nobody's id: it was swept since, or the count is none that a reader made.
-            // relaxed: only compared
-            if (word.load(std::memory_order_relaxed) == seen.word) {
-                return LockResult::damaged;
-            }
-            continue;
-        }
         if (deadline.has_passed()) {
             return LockResult::timed_out;
         }
         const std::uint32_t wanted = seen.word | ReaderControl::kWanted;
-        // relaxed: it only asks to be woken; the leaving exchange takes it along (I2)
+        // acquire: before the look at the bell
+        // It only asks to be woken; the leaving exchange takes it along (I2).
         if (!seen.is_wanted() &&
-            !word.compare_exchange_strong(seen.word, wanted, std::memory_order_relaxed,
-                                          std::memory_order_relaxed)) {
+            !word.compare_exchange_strong(seen.word, wanted, std::memory_order_acquire,
+                                          std::memory_order_relaxed)) {  // A1
+            continue;
+        }
+        const FutexWatch bell = members_->watch(id);
+        if (bell.word == nullptr) {
+            // Nobody's id: its owner has gone since; or the count is none that a reader made, if it
+            // stands there still. Asked after `wanted` was set, which whoever leaves takes along:
+            // without it, it could be a newcomer's count that looks the same.
+            // relaxed: only compared
+            if (word.load(std::memory_order_relaxed) == wanted) {
+                return LockResult::damaged;
+            }
             continue;
         }
         const FutexWatch both[] = {{&word, wanted}, bell};

@@ -54,6 +54,19 @@ TEST(BarrierState, RemembersHowTheLastGenerationsEnded) {
     }
 }
 
+TEST(BarrierState, OfAForgottenGenerationItTellsThatAllHadComeOnlyIfAllHaveSince) {
+    BarrierState sut{};
+    const std::uint32_t earlier = sut.generation();
+    for (std::uint32_t step = 0; step < BarrierState::kEndingsBits; ++step) {
+        sut = step % 2 == 0 ? sut.broken() : sut.mended();
+    }
+    EXPECT_TRUE(sut.gave_way(earlier));
+    sut = sut.mended();
+    EXPECT_TRUE(sut.gave_way(earlier));  // forgotten from here on
+    sut = sut.opened();
+    EXPECT_FALSE(sut.gave_way(earlier));
+}
+
 TEST(BarrierWord, TheLastOfThePartiesOpensIt) {
     const BareBarrier sut(3, {.count = 0xffff'ffffU});
     sut->attach(sut.members().id());
@@ -110,9 +123,24 @@ TEST(BarrierWord, ResetMendsItAndTellsWhoWaited) {
     Arrival next;
     EXPECT_EQ(sut.arrive(waiting), BarrierResult::waiting);
     EXPECT_EQ(sut.arrive(next), BarrierResult::opened);
-    const std::uint64_t state = sut->layout().state.load(std::memory_order_relaxed);
-    sut->reset();  // nothing to do
-    EXPECT_EQ(sut->layout().state.load(std::memory_order_relaxed), state);
+}
+
+// Whoever was stopped before he broke it for a death of before must fail.
+TEST(BarrierWord, ResetEndsTheGenerationEvenIfNobodyWaits) {
+    const BareBarrier sut(2, {.count = 0xffff'ffffU});
+    sut->reset();
+    const BarrierState state{sut->layout().state.load(std::memory_order_relaxed)};
+    EXPECT_EQ(state.generation(), 0U);
+    EXPECT_EQ(state.arrived(), 0U);
+    EXPECT_FALSE(state.is_broken());
+}
+
+// Else he would hear of the newcomer's death when his sleep ends by time-out.
+TEST(BarrierWord, AttachingWakesWhoWaitsToWatchOneBellMore) {
+    const BareBarrier sut(2);
+    const auto ticket = sut->sleepers().announce();
+    sut->attach(sut.members().id());
+    EXPECT_NE(sut->sleepers().word.load(std::memory_order_relaxed), ticket.value);
 }
 
 // A party that died between two of its waits is noticed by who waits next.

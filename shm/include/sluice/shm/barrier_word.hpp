@@ -6,7 +6,8 @@
 //   arrive          (g, k)          -> (g, k + 1)            while k + 1 < parties
 //   arrive, last    (g, parties-1)  -> (g + 1, 0)            endings: 0, opened
 //   break           (g, k)          -> (g + 1, 0), broken    endings: 1, gave way
-//   reset           (g, k)          -> (g + 1, 0), mended    endings: 1, where somebody waited
+//   reset           (g, k)          -> (g + 1, 0), mended    endings: 1, also where nobody waited:
+//                                                            a late rescuer's exchange must fail
 //
 // `endings` says of the last 15 generations how each ended, so that who waited for one and was slow
 // to wake learns whether all had come, even if others have gone on since.
@@ -67,11 +68,12 @@ struct BarrierState {
     constexpr BarrierState broken() const noexcept { return next(1, kBroken); }
     constexpr BarrierState mended() const noexcept { return next(1, 0); }
 
-    /// How an earlier generation ended. One that is forgotten by now had all its parties: only
-    /// threads beyond their number can have gone on so far without one that still sleeps.
+    /// How an earlier generation ended. One that is forgotten by now had all its parties if any has
+    /// had since: only threads beyond their number can have met without one that still sleeps. If
+    /// none has, nobody can tell, and whoever is told that it gave way relies on nothing.
     constexpr bool gave_way(std::uint32_t earlier) const noexcept {
         const std::uint32_t ago = generation() - earlier - 1;
-        return ago < kEndingsBits && ((endings() >> ago) & 1U) != 0;
+        return ago < kEndingsBits ? ((endings() >> ago) & 1U) != 0 : endings() == kEndingsMask;
     }
 
  private:
@@ -120,7 +122,8 @@ class BarrierWord {
     BarrierWord& operator=(const BarrierWord&) = delete;
     ~BarrierWord() { members_->set_sweeper({}); }
 
-    /// Makes this thread, whose id that is, a party. Once; walks over the table of members.
+    /// Makes this thread, whose id that is, a party. Once; walks over the table of members. Who
+    /// waits already is woken, to sleep on this thread's bell, too.
     void attach(MemberId me) noexcept;
     /// This thread is no party any more: its end will not break the barrier.
     void leave() noexcept { members().leave(); }
@@ -145,7 +148,7 @@ class BarrierWord {
     /// Breaks the barrier, for those who wait and those who come.
     void abort() noexcept;
     /// Makes it whole and empty again; who waits finds it broken. Sweeps the dead first: a death of
-    /// before does not break it afterwards.
+    /// before does not break it afterwards, nor does a rescuer of one who was stopped meanwhile.
     void reset() noexcept;
 
     bool is_broken() const noexcept { return state().is_broken(); }
