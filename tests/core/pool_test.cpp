@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -848,6 +849,32 @@ TEST_F(PoolTest, EveryWayOfWaitingWorks) {
         }
         EXPECT_EQ(sum, 380);
     }
+}
+
+// On every CPU a real-time worker spins: owner and nursery share them.
+TEST_F(PoolTest, SpinningWorkersOfARealTimePolicyStarveNobody) {
+    constexpr int kNotAllowed = 77;
+    const int code = in_child([] {
+        const sched_param lowest{.sched_priority = ::sched_get_priority_min(SCHED_FIFO)};
+        if (::sched_setscheduler(0, SCHED_FIFO, &lowest) != 0) {
+            std::_Exit(kNotAllowed);
+        }
+        const Pool sut({.wait = sluice::Wait::spin});
+        bool good = sut.map(twice, std::vector{1, 2, 3}, 1) == std::vector{2, 4, 6};
+        try {
+            sut.apply(die_of, SIGKILL);
+            good = false;
+        } catch (const sluice::WorkerDied&) {
+        }
+        good &= sut.apply(add, 1, 2) == 3;
+        sut.close();
+        sut.join();
+        return good;
+    });
+    if (code == kNotAllowed) {
+        GTEST_SKIP() << "no permission for a real-time policy";
+    }
+    EXPECT_EQ(code, 0);
 }
 
 TEST_F(PoolTest, IdleWorkersSleep) {
