@@ -22,6 +22,7 @@
 #include <system_error>
 #include <utility>
 
+#include "family.hpp"
 #include "pool_area.hpp"
 #include "pool_nursery.hpp"
 #include "sluice/error.hpp"
@@ -185,6 +186,9 @@ PoolCore::PoolCore(const PoolOptions& options)
     }
     NurseryBirth birth;
     birth.bindings = plan(Topology::system(), options_.placement, options_.workers);
+    for (std::size_t worker = 0; worker < options_.workers; ++worker) {
+        birth.identities.push_back(next_identity());
+    }
     const auto workers = static_cast<std::uint32_t>(options_.workers);
     area_ = std::make_unique<PoolArea>(workers, options_.wait, options_.memory);
     entries_.resize(PoolArea::kTasks);
@@ -200,7 +204,7 @@ PoolCore::PoolCore(const PoolOptions& options)
     }
     birth.owner = ::getpid();
     birth.request = request_;
-    flush_standard_output();
+    flush_standard_streams();
     // Blocked until the nursery has its own mask: no handler of the owner's runs in it.
     sigset_t all;
     sigfillset(&all);

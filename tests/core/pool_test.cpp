@@ -14,6 +14,7 @@
 #include <set>
 #include <sluice/msgpack.hpp>
 #include <sluice/pool.hpp>
+#include <sluice/process.hpp>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -501,6 +502,18 @@ TEST_F(PoolTest, TwoPoolsAtOnceAndPoolsFromThreads) {
     for (std::thread& thread : threads) {
         thread.join();
     }
+}
+
+TEST_F(PoolTest, WorkersHaveNamesOfTheirOwn) {
+    constexpr auto name = [] { return sluice::current_process().name(); };
+    const Pool sut(1);
+    const std::string first = sut.apply(name);
+    EXPECT_EQ(first.substr(0, 11), "PoolWorker-");
+    EXPECT_EQ(sut.apply([] { return sluice::parent_process()->name(); }),
+              sluice::current_process().name());
+    EXPECT_NE(Pool(1).apply(name), first);
+    EXPECT_THROW(sut.apply(die_of, SIGKILL), sluice::WorkerDied);
+    EXPECT_EQ(sut.apply(name), first) << "a successor takes the name over";
 }
 
 TEST_F(PoolTest, OutlivesTheThreadThatMadeIt) {

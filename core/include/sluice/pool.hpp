@@ -32,6 +32,7 @@
 #include "sluice/detail/pool_map.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
+#include "sluice/pool_options.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice {
