@@ -209,6 +209,7 @@ PoolCore::PoolCore(const PoolOptions& options)
     sigset_t all;
     sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &birth.signals);
+    inherited_ = shm::Segment::last_serial();
     nursery_ = ::fork();
     if (nursery_ == 0) {
         run_pool_nursery(*area_, options_, birth);

@@ -148,6 +148,8 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     void terminate() noexcept;
     [[nodiscard]] std::vector<WorkerInfo> workers() const;
     [[nodiscard]] std::uint32_t worker_count() const noexcept;
+    /// The last segment that the workers have from this process: Segment::last_serial().
+    [[nodiscard]] std::uint64_t inherited() const noexcept { return inherited_; }
     /// Throws NotPermitted in a child.
     void require_here() const;
 
@@ -206,6 +208,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::unique_ptr<PoolArea> area_;
     PoolOptions options_;
     std::uint32_t generation_;  // of forks
+    std::uint64_t inherited_{};
     pid_t nursery_{};
     int nursery_pidfd_{-1};
     int request_{-1};
