@@ -115,7 +115,16 @@ class AsyncCore : public std::enable_shared_from_this<AsyncCore> {
     void part_ended(std::uint32_t part, const TaskOutcome& outcome) noexcept;
 
     std::shared_ptr<PoolCore> pool_;
-    std::vector<std::uint64_t> parts_;  // under the pool's mutex
+    // Most have one: that needs no memory of its own.
+    [[nodiscard]] std::uint64_t& place_of(std::uint32_t part) noexcept {
+        return parts_.empty() ? part_ : parts_[part];
+    }
+    [[nodiscard]] std::uint32_t part_count() const noexcept {
+        return parts_.empty() ? 1 : static_cast<std::uint32_t>(parts_.size());
+    }
+
+    std::uint64_t part_;                // under the pool's mutex, as what follows
+    std::vector<std::uint64_t> parts_;  // where there are several
     std::uint32_t open_;                // parts; under the mutex below, as what follows
     std::mutex mutex_{};
     std::vector<std::function<void()>> callbacks_{};
@@ -191,7 +200,16 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     void count_down(std::size_t tasks) noexcept;
     bool cancel(AsyncCore& task);
 
-    void need_handler();
+    void need_handler() {
+        // relaxed: only whether it was made; what it works on has locks of its own
+        if (!handler_is_there_.load(std::memory_order_relaxed)) [[unlikely]] {
+            make_handler();
+        }
+    }
+    void make_handler();
+    std::uint64_t next_serial() noexcept {
+        return serial_.fetch_add(1, std::memory_order_relaxed) + 1;  // only a number
+    }
     void handle() noexcept;
     void post(std::shared_ptr<AsyncCore> task);
     bool run_callbacks() noexcept;
@@ -218,7 +236,6 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::vector<std::uint32_t> free_{};
     std::deque<Waiting> backlog_{};
     std::vector<Entry> entries_;
-    std::uint64_t serial_{};
     bool closed_{};
 
     std::mutex collecting_{};  // guards what follows
@@ -229,6 +246,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::mutex ending_{};  // guards the end of the nursery and of the handler
     bool nursery_ended_{};
 
+    std::atomic<std::uint64_t> serial_{0};     // of tasks, for people
     std::atomic<std::size_t> outstanding_{0};  // tasks and callbacks
     std::atomic<bool> lost_{false};
     std::atomic<bool> terminated_{false};
@@ -239,6 +257,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::mutex handler_mutex_{};  // guards what follows
     std::deque<std::shared_ptr<AsyncCore>> settled_{};
     std::unique_ptr<std::thread> handler_{};
+    std::atomic<bool> handler_is_there_{false};  // a submission need not look under the mutex
     std::atomic<bool> stop_{false};
     std::atomic<std::size_t> posted_{0};
 };
