@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sluice/error.hpp"
@@ -52,7 +53,13 @@ thread_local Janitor janitor;
 
 BarrierCore::BarrierCore(std::string_view name, SyncOpen how, std::uint32_t parties, Wait wait,
                          const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(how, parties, wait), memory, permissions),
+    : BarrierCore(SyncCore(name, how, shape_of(how, parties, wait), memory, permissions)) {}
+
+BarrierCore::BarrierCore(Unparcel& parcel)
+    : BarrierCore(SyncCore(parcel, shape_of(SyncOpen::open, 1, {}))) {}
+
+BarrierCore::BarrierCore(SyncCore sync)
+    : sync_(std::move(sync)),
       word_(sync_.body(), sync_.members(), static_cast<std::uint32_t>(sync_.capacity())) {}
 
 void BarrierCore::leave_all() noexcept {

@@ -1,4 +1,6 @@
 // Waiting in a Condition: what happens to the lock, and to the notification where that goes wrong.
+#include <utility>
+
 #include "sluice/condition.hpp"
 #include "sluice/error.hpp"
 
@@ -37,7 +39,12 @@ struct OwnerDeath {
 
 ConditionCore::ConditionCore(std::string_view name, SyncOpen how, Wait wait,
                              const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(wait), memory, permissions), word_(sync_.body(), sync_.members()) {}
+    : ConditionCore(SyncCore(name, how, shape_of(wait), memory, permissions)) {}
+
+ConditionCore::ConditionCore(Unparcel& parcel) : ConditionCore(SyncCore(parcel, shape_of({}))) {}
+
+ConditionCore::ConditionCore(SyncCore sync)
+    : sync_(std::move(sync)), word_(sync_.body(), sync_.members()) {}
 
 void ConditionCore::throw_not_held() const {
     throw Error(sync_.object() + ": waiting takes a lock that this thread holds");

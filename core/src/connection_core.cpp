@@ -85,7 +85,7 @@ void ConnectionCore::hold() noexcept {
 void ConnectionCore::pack(Parcel& parcel) const {
     parcel.put(side_);
     parcel.put_descriptor(hold_descriptor_);
-    parcel.put_segment(pipe_->segment());
+    parcel.put_segment(pipe_->segment(), "pipe");
 }
 
 void ConnectionCore::take_hold(int descriptor) noexcept {

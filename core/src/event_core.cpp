@@ -1,6 +1,8 @@
 // Making events; waiting for one.
 #include "sluice/detail/event_core.hpp"
 
+#include <utility>
+
 namespace sluice::detail {
 namespace {
 
@@ -21,7 +23,11 @@ SyncShape shape_of(Wait wait) {
 
 EventCore::EventCore(std::string_view name, SyncOpen how, Wait wait,
                      const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(wait), memory, permissions), word_(sync_.body()) {}
+    : EventCore(SyncCore(name, how, shape_of(wait), memory, permissions)) {}
+
+EventCore::EventCore(Unparcel& parcel) : EventCore(SyncCore(parcel, shape_of({}))) {}
+
+EventCore::EventCore(SyncCore sync) : sync_(std::move(sync)), word_(sync_.body()) {}
 
 bool EventCore::wait_for_set(Deadline deadline) {
     const std::uint32_t begun = word_.begin();

@@ -95,6 +95,13 @@ Family& family() {
     return *seen;  // another thread was first
 }
 
+std::string next_identity() {
+    Family& here = family();
+    const std::string& mine = here.self->identity();
+    const std::scoped_lock lock(here.mutex);
+    return mine + (mine.empty() ? "" : ":") + std::to_string(++here.made_count);
+}
+
 void become(std::shared_ptr<const ProcessState> child) {
     chosen = std::move(child);
     chosen_for = this_birth();

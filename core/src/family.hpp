@@ -33,6 +33,9 @@ struct Family {
 /// This process's. Callers: any thread.
 Family& family();
 
+/// Of a child to be: this process's own, and a number.
+std::string next_identity();
+
 /// In a new child: forgets the parent's children and takes the name that was chosen for it.
 void become(std::shared_ptr<const ProcessState> child);
 

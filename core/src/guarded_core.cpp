@@ -1,6 +1,8 @@
 // Making and opening guarded values; who writes.
 #include "sluice/detail/guarded_core.hpp"
 
+#include <utility>
+
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -38,9 +40,15 @@ Shape sync_shape(const GuardedShape& guarded) {
 
 GuardedCore::GuardedCore(std::string_view name, SyncOpen how, const GuardedShape& shape,
                          const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, sync_shape(shape), memory, permissions),
-      word_(sync_.body(), sync_.members(), shape.initial.size()) {
-    if (sync_.capacity() != shape.initial.size()) {
+    : GuardedCore(SyncCore(name, how, sync_shape(shape), memory, permissions),
+                  shape.initial.size()) {}
+
+GuardedCore::GuardedCore(Unparcel& parcel, const GuardedShape& shape)
+    : GuardedCore(SyncCore(parcel, sync_shape(shape)), shape.initial.size()) {}
+
+GuardedCore::GuardedCore(SyncCore sync, std::size_t value_bytes)
+    : sync_(std::move(sync)), word_(sync_.body(), sync_.members(), value_bytes) {
+    if (sync_.capacity() != value_bytes) {
         sync_.throw_damaged();
     }
 }

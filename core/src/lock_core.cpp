@@ -3,6 +3,7 @@
 
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "sluice/error.hpp"
 
@@ -40,7 +41,13 @@ void LockCore::unlink(LockKind kind, std::string_view name) {
 
 LockCore::LockCore(std::string_view name, SyncOpen how, const LockShape& shape,
                    const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, sync_shape(shape), memory, permissions),
+    : LockCore(SyncCore(name, how, sync_shape(shape), memory, permissions)) {}
+
+LockCore::LockCore(Unparcel& parcel, LockKind kind)
+    : LockCore(SyncCore(parcel, sync_shape({kind, {}, {}}))) {}
+
+LockCore::LockCore(SyncCore sync)
+    : sync_(std::move(sync)),
       word_(*reinterpret_cast<shm::LockWordLayout*>(sync_.body()), sync_.members()),
       if_abandoned_((sync_.options() & kRefuseOption) != 0 ? shm::IfAbandoned::refuse
                                                            : shm::IfAbandoned::take) {

@@ -22,6 +22,7 @@
 #include <system_error>
 #include <utility>
 
+#include "family.hpp"
 #include "pool_area.hpp"
 #include "pool_nursery.hpp"
 #include "sluice/error.hpp"
@@ -88,7 +89,10 @@ std::exception_ptr cancelled_error() {
 }  // namespace
 
 AsyncCore::AsyncCore(std::shared_ptr<PoolCore> pool, std::uint32_t parts)
-    : pool_(std::move(pool)), parts_(parts, kWaiting), open_(parts) {}
+    : pool_(std::move(pool)),
+      part_(parts == 1 ? kWaiting : kGone),
+      parts_(parts > 1 ? parts : 0, kWaiting),
+      open_(parts) {}
 
 bool AsyncCore::wait(Deadline deadline) {
     if (ready()) {
@@ -185,6 +189,9 @@ PoolCore::PoolCore(const PoolOptions& options)
     }
     NurseryBirth birth;
     birth.bindings = plan(Topology::system(), options_.placement, options_.workers);
+    for (std::size_t worker = 0; worker < options_.workers; ++worker) {
+        birth.identities.push_back(next_identity());
+    }
     const auto workers = static_cast<std::uint32_t>(options_.workers);
     area_ = std::make_unique<PoolArea>(workers, options_.wait, options_.memory);
     entries_.resize(PoolArea::kTasks);
@@ -200,11 +207,12 @@ PoolCore::PoolCore(const PoolOptions& options)
     }
     birth.owner = ::getpid();
     birth.request = request_;
-    flush_standard_output();
+    flush_standard_streams();
     // Blocked until the nursery has its own mask: no handler of the owner's runs in it.
     sigset_t all;
     sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &birth.signals);
+    inherited_ = shm::Segment::last_serial();
     nursery_ = ::fork();
     if (nursery_ == 0) {
         run_pool_nursery(*area_, options_, birth);
@@ -284,7 +292,7 @@ std::uint32_t PoolCore::take_slot(std::uint64_t& serial) {
     if (lost_.load(std::memory_order_acquire)) {  // it is stored after all that it says
         std::rethrow_exception(broken_error());
     }
-    serial = ++serial_;
+    serial = next_serial();
     // relaxed: counted down under other locks, compared with 0 where nothing can be added
     outstanding_.fetch_add(1, std::memory_order_relaxed);
     if (free_.empty() || !backlog_.empty()) {
@@ -472,9 +480,9 @@ void PoolCore::submit(const TaskOrder& order, const std::shared_ptr<AsyncCore>& 
         } else {
             index = free_.back();
             free_.pop_back();
-            entries_[index] = {task, part, ++serial_};
+            entries_[index] = {task, part, next_serial()};
             // relaxed: it is free, so only we change it
-            task->parts_[part] = shm::task_number(
+            task->place_of(part) = shm::task_number(
                 index, TaskControl{area_->task(index).control.load(std::memory_order_relaxed)}
                            .generation());
         }
@@ -487,7 +495,7 @@ void PoolCore::submit(const TaskOrder& order, const std::shared_ptr<AsyncCore>& 
             {
                 const std::scoped_lock lock(mutex_);
                 entries_[index] = {};
-                task->parts_[part] = AsyncCore::kGone;
+                task->place_of(part) = AsyncCore::kGone;
             }
             give_back(std::span(&index, 1));
             throw;
@@ -506,14 +514,14 @@ void PoolCore::refill() noexcept {
     while (!backlog_.empty() && !free_.empty()) {
         Waiting waiting = std::move(backlog_.front());
         backlog_.pop_front();
-        if (waiting.task->parts_[waiting.part] == AsyncCore::kGone) {
+        if (waiting.task->place_of(waiting.part) == AsyncCore::kGone) {
             continue;  // cancelled
         }
         const std::uint32_t index = free_.back();
         free_.pop_back();
-        entries_[index] = {waiting.task, waiting.part, ++serial_};
+        entries_[index] = {waiting.task, waiting.part, next_serial()};
         // relaxed: it is free, so only we change it
-        waiting.task->parts_[waiting.part] = shm::task_number(
+        waiting.task->place_of(waiting.part) = shm::task_number(
             index,
             TaskControl{area_->task(index).control.load(std::memory_order_relaxed)}.generation());
         try {
@@ -521,7 +529,7 @@ void PoolCore::refill() noexcept {
                      TaskControl::kReport);
         } catch (...) {  // no memory beside the table, or the queue is gone: this task fails
             entries_[index] = {};
-            waiting.task->parts_[waiting.part] = AsyncCore::kGone;
+            waiting.task->place_of(waiting.part) = AsyncCore::kGone;
             free_.push_back(index);
             waiting.task->part_ended(waiting.part, {std::current_exception(), {}, {}});
             count_down(1);
@@ -581,8 +589,8 @@ bool PoolCore::cancel(AsyncCore& task) {
     bool any = false;
     {
         const std::scoped_lock lock(mutex_);
-        for (std::uint32_t part = 0; part < task.parts_.size(); ++part) {
-            std::uint64_t& place = task.parts_[part];
+        for (std::uint32_t part = 0; part < task.part_count(); ++part) {
+            std::uint64_t& place = task.place_of(part);
             if (place == AsyncCore::kGone) {
                 continue;
             }
@@ -718,10 +726,10 @@ void PoolCore::collect_lost() noexcept {
         const std::scoped_lock tasks(mutex_);
         waiting.swap(backlog_);
         std::erase_if(waiting, [](const Waiting& one) {
-            return one.task->parts_[one.part] == AsyncCore::kGone;
+            return one.task->place_of(one.part) == AsyncCore::kGone;
         });
         for (const Waiting& one : waiting) {
-            one.task->parts_[one.part] = AsyncCore::kGone;
+            one.task->place_of(one.part) = AsyncCore::kGone;
         }
     }
     for (std::uint32_t task = 0; task < PoolArea::kTasks; ++task) {
@@ -770,7 +778,7 @@ std::vector<WorkerInfo> PoolCore::workers() const {
     return infos;
 }
 
-void PoolCore::need_handler() {
+void PoolCore::make_handler() {
     const std::scoped_lock lock(handler_mutex_);
     // relaxed: stored under this mutex
     if (!handler_ && !stop_.load(std::memory_order_relaxed)) {
@@ -787,6 +795,7 @@ void PoolCore::need_handler() {
             throw;
         }
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        handler_is_there_.store(true, std::memory_order_relaxed);  // as in need_handler
     }
 }
 
@@ -939,10 +948,7 @@ TaskWindow::~TaskWindow() {
 
 void TaskWindow::start(std::size_t place, const TaskOrder& order) {
     Place& here = places_[place];
-    {
-        const std::scoped_lock lock(pool_->mutex_);
-        here.serial = ++pool_->serial_;
-    }
+    here.serial = pool_->next_serial();
     pool_->hand_out(here.task, order, 0);
     here.in_use = true;
     // acquire: it is stored after all that it says

@@ -21,9 +21,12 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <iostream>
+#include <memory>
+#include <string>
 
+#include "family.hpp"
 #include "pool_worker.hpp"
+#include "sluice/detail/barrier_core.hpp"
 
 namespace sluice::detail {
 namespace {
@@ -120,9 +123,16 @@ void Nursery::be_worker(std::uint32_t index) noexcept {
     }
     ::close(owner_);
     ::close(birth_.request);
+    become(std::make_shared<const ProcessState>(
+        ProcessOptions{.name = "PoolWorker-" + birth_.identities[index]}, birth_.identities[index],
+        Birth{}));
     PoolWorker worker(area_, options_, index);
     const int code = worker.live(birth_.bindings[index]);
-    flush_standard_output();
+    if (code == 0) {
+        BarrierCore::leave_all();
+    }
+    end_children();
+    flush_standard_streams();
     ::_exit(code);
 }
 
@@ -319,17 +329,6 @@ void run_pool_nursery(PoolArea& area, const PoolOptions& options,
                       const NurseryBirth& birth) noexcept {
     Nursery nursery(area, options, birth);
     nursery.live();
-}
-
-void flush_standard_output() noexcept {
-    for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
-        try {
-            stream->flush();
-        } catch (...) {  // exceptions() was set; whoever writes next will be told
-        }
-    }
-    std::fflush(stdout);
-    std::fflush(stderr);
 }
 
 }  // namespace sluice::detail

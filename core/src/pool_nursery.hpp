@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <string>
 #include <vector>
 
 #include "pool_area.hpp"
@@ -19,14 +20,11 @@ struct NurseryBirth {
     int request{-1};     // an eventfd: the owner has changed PoolLayout::request
     sigset_t signals{};  // the mask that the workers get
     std::vector<Binding> bindings{};
+    std::vector<std::string> identities{};  // the workers'; successors take them over
 };
 
 /// Lives until the owner ends, or wishes it. Runs in a fresh child and leaves it.
 [[noreturn]] void run_pool_nursery(PoolArea& area, const PoolOptions& options,
                                    const NurseryBirth& birth) noexcept;
-
-/// stdout, stderr and the standard C++ streams: before a fork, so that nothing is printed twice,
-/// and at the end of a child, which leaves by _exit.
-void flush_standard_output() noexcept;
 
 }  // namespace sluice::detail

@@ -24,6 +24,7 @@
 #include <system_error>
 #include <typeinfo>
 
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -221,6 +222,7 @@ void PoolWorker::refuse(const char* reason) noexcept {
 
 int PoolWorker::live(const Binding& binding) noexcept {
     try {
+        KeptObjects::begin_here();
         bind_this_thread(binding);
         read_binding_back();
         line_.pid.store(::getpid(), std::memory_order_relaxed);  // published by R4

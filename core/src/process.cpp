@@ -20,7 +20,6 @@ namespace sluice {
 namespace {
 
 using detail::Descriptor;
-using detail::Family;
 using detail::family;
 using detail::ProcessState;
 
@@ -29,16 +28,11 @@ using detail::ProcessState;
 }
 
 std::shared_ptr<ProcessState> new_state(ProcessOptions options) {
-    Family& here = family();
-    std::string identity = here.self->identity();
-    {
-        const std::scoped_lock lock(here.mutex);
-        identity += (identity.empty() ? "" : ":") + std::to_string(++here.made_count);
-    }
+    std::string identity = detail::next_identity();
     if (options.name.empty()) {
         options.name = "Process-" + identity;
     }
-    return std::make_shared<ProcessState>(std::move(options), std::move(identity), here.birth);
+    return std::make_shared<ProcessState>(std::move(options), std::move(identity), family().birth);
 }
 
 /// Both a reserve and a spare: made before the fork, it proves that a descriptor can be had, and it

@@ -1,6 +1,8 @@
 // Making and opening reader-writer locks; what their answers mean.
 #include "sluice/detail/rw_lock_core.hpp"
 
+#include <utility>
+
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -28,7 +30,12 @@ SyncShape sync_shape(Wait wait, shm::IfAbandoned if_abandoned) {
 RwLockCore::RwLockCore(std::string_view name, SyncOpen how, Wait wait,
                        shm::IfAbandoned if_abandoned, const shm::MemoryOptions& memory,
                        unsigned permissions)
-    : sync_(name, how, sync_shape(wait, if_abandoned), memory, permissions),
+    : RwLockCore(SyncCore(name, how, sync_shape(wait, if_abandoned), memory, permissions)) {}
+
+RwLockCore::RwLockCore(Unparcel& parcel) : RwLockCore(SyncCore(parcel, sync_shape({}, {}))) {}
+
+RwLockCore::RwLockCore(SyncCore sync)
+    : sync_(std::move(sync)),
       word_(sync_.body(), sync_.members()),
       if_abandoned_((sync_.options() & kRefuseOption) != 0 ? shm::IfAbandoned::refuse
                                                            : shm::IfAbandoned::take) {}

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "sluice/error.hpp"
 
@@ -76,9 +77,15 @@ shm::SemaphoreWord::Shape found_shape(const SyncCore& sync) {
 
 SemaphoreCore::SemaphoreCore(std::string_view name, SyncOpen how, const Wanted& wanted,
                              const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(how, wanted), memory, permissions),
+    : SemaphoreCore(SyncCore(name, how, shape_of(how, wanted), memory, permissions), wanted.kind) {}
+
+SemaphoreCore::SemaphoreCore(Unparcel& parcel, shm::SegmentKind kind)
+    : SemaphoreCore(SyncCore(parcel, shape_of(SyncOpen::open, {kind, 1, {}, {}})), kind) {}
+
+SemaphoreCore::SemaphoreCore(SyncCore sync, shm::SegmentKind kind)
+    : sync_(std::move(sync)),
       word_(sync_.body(), sync_.members(), found_shape(sync_)),
-      bounded_(wanted.kind == shm::SegmentKind::bounded_semaphore) {}
+      bounded_(kind == shm::SegmentKind::bounded_semaphore) {}
 
 bool SemaphoreCore::look_and_take() {
     if (word_.shape().permits == shm::Permits::counted) {

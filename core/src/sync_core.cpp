@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "sluice/detail/failure.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
@@ -19,6 +20,17 @@ bool is_environment(const shm::Failure& failure, int error) noexcept {
 }
 
 }  // namespace
+
+SyncCore::SyncCore(Unparcel& parcel, const SyncShape& expected) : wait_(expected.wait) {
+    shm::SegmentSpec spec;
+    spec.kind = expected.kind;
+    spec.layout_signature = expected.layout_signature;
+    spec.type_signature = expected.type_signature;
+    spec.type_text = expected.type_text;
+    segment_ = parcel.take_segment(spec, expected.noun);
+    object_ = object_name(expected.noun, segment_->name());
+    adopt_segment(expected);
+}
 
 SyncCore::SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
                    const shm::MemoryOptions& memory, unsigned permissions)
@@ -62,7 +74,12 @@ bool SyncCore::try_open(std::string_view name, SyncOpen how, const shm::SegmentS
         }
         return false;
     }
-    // What the header says is checked against what there is.
+    adopt_segment(shape);
+    return true;
+}
+
+// What the header says is checked against what there is.
+void SyncCore::adopt_segment(const SyncShape& shape) {
     const std::uint32_t wait = segment_->options() & kWaitMask;
     if (segment_->capacity() == 0 || segment_->capacity() > shape.capacity_max ||
         segment_->element_bytes() != shape.element_bytes ||
@@ -73,7 +90,6 @@ bool SyncCore::try_open(std::string_view name, SyncOpen how, const shm::SegmentS
                          ": has a damaged header: its parts do not fit into it; remove it");
     }
     wait_ = static_cast<Wait>(wait);
-    return true;
 }
 
 void SyncCore::unlink(std::string_view noun, std::string_view name) {

@@ -143,6 +143,7 @@ Waited ConditionWord::wait(const Place& place, Wait mode, SpinBudget& budget, De
                     return over(Waited::done);
                 }
                 members_->rescue();
+                give_way();
             }
             spin_pause();
         }

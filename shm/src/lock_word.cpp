@@ -233,6 +233,7 @@ LockResult LockWord::lock(MemberId me, Wait mode, SpinBudget& budget, Deadline d
             budget.wasted();
         }
         if (mode == Wait::spin) {
+            give_way();
             waiter.fail();
         } else if (waiter.sleep(deadline)) {
             break;

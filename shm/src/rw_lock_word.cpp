@@ -167,6 +167,7 @@ LockResult RwLockWord::wait_for(MemberId id, MemberId me, Wait mode, SpinBudget&
             }
             if (look % kLooksPerCheck == 0) {
                 static_cast<void>(members_->rescue(id));
+                give_way();
             }
             spin_pause();
         }

@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::uint32_t kMembersMax = 65'535;
 
+// seq_cst: a serial is taken when its segment is complete, so whoever has read a count as high as
+// that, and forks then, has copied the whole of it.
+constinit std::atomic<std::uint64_t> last_segment{0};
+
 std::uint64_t full_layout_signature(std::uint64_t body) noexcept {
     std::uint64_t hash = fnv1a("sluice segment");
     hash = fnv1a(sizeof(SegmentLayout), hash);
@@ -55,6 +59,10 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "pool";
     }
     return "unknown";
+}
+
+std::uint64_t Segment::last_serial() noexcept {
+    return last_segment.load(std::memory_order_seq_cst);  // as above
 }
 
 Segment::~Segment() {
@@ -114,6 +122,7 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     segment->nonce_ = header->segment_nonce;
     auto* members = reinterpret_cast<MembersLayout*>(segment->mapping_.data() + members_offset);
     segment->members_.attach(members, spec.member_capacity, registry);
+    segment->serial_ = last_segment.fetch_add(1, std::memory_order_seq_cst) + 1;  // as above
     return segment;
 }
 
@@ -233,6 +242,7 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
     nonce_ = header->segment_nonce;
     members_.attach(reinterpret_cast<MembersLayout*>(mapping_.data() + header->members_offset),
                     header->member_capacity, registry);
+    serial_ = last_segment.fetch_add(1, std::memory_order_seq_cst) + 1;  // as above
     return true;
 }
 

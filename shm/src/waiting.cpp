@@ -7,6 +7,10 @@
 
 namespace sluice::shm {
 
+void give_way() noexcept {
+    static_cast<void>(sched_yield());
+}
+
 void EventCountLayout::wake_one() noexcept {
     for (;;) {
         // Raising first makes everyone who has announced but not yet fallen asleep look again.

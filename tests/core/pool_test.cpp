@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -13,6 +14,7 @@
 #include <set>
 #include <sluice/msgpack.hpp>
 #include <sluice/pool.hpp>
+#include <sluice/process.hpp>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -502,6 +504,18 @@ TEST_F(PoolTest, TwoPoolsAtOnceAndPoolsFromThreads) {
     }
 }
 
+TEST_F(PoolTest, WorkersHaveNamesOfTheirOwn) {
+    constexpr auto name = [] { return sluice::current_process().name(); };
+    const Pool sut(1);
+    const std::string first = sut.apply(name);
+    EXPECT_EQ(first.substr(0, 11), "PoolWorker-");
+    EXPECT_EQ(sut.apply([] { return sluice::parent_process()->name(); }),
+              sluice::current_process().name());
+    EXPECT_NE(Pool(1).apply(name), first);
+    EXPECT_THROW(sut.apply(die_of, SIGKILL), sluice::WorkerDied);
+    EXPECT_EQ(sut.apply(name), first) << "a successor takes the name over";
+}
+
 TEST_F(PoolTest, OutlivesTheThreadThatMadeIt) {
     std::unique_ptr<Pool> sut;
     std::thread([&sut] { sut = std::make_unique<Pool>(1); }).join();
@@ -848,6 +862,32 @@ TEST_F(PoolTest, EveryWayOfWaitingWorks) {
         }
         EXPECT_EQ(sum, 380);
     }
+}
+
+// On every CPU a real-time worker spins: owner and nursery share them.
+TEST_F(PoolTest, SpinningWorkersOfARealTimePolicyStarveNobody) {
+    constexpr int kNotAllowed = 77;
+    const int code = in_child([] {
+        const sched_param lowest{.sched_priority = ::sched_get_priority_min(SCHED_FIFO)};
+        if (::sched_setscheduler(0, SCHED_FIFO, &lowest) != 0) {
+            std::_Exit(kNotAllowed);
+        }
+        const Pool sut({.wait = sluice::Wait::spin});
+        bool good = sut.map(twice, std::vector{1, 2, 3}, 1) == std::vector{2, 4, 6};
+        try {
+            sut.apply(die_of, SIGKILL);
+            good = false;
+        } catch (const sluice::WorkerDied&) {
+        }
+        good &= sut.apply(add, 1, 2) == 3;
+        sut.close();
+        sut.join();
+        return good;
+    });
+    if (code == kNotAllowed) {
+        GTEST_SKIP() << "no permission for a real-time policy";
+    }
+    EXPECT_EQ(code, 0);
 }
 
 TEST_F(PoolTest, IdleWorkersSleep) {

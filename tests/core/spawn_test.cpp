@@ -161,6 +161,51 @@ TEST(Spawn, PassesAnonymousQueuesOfPlainAndOfPackedValues) {
     EXPECT_EQ(sut.exitcode(), 0);
 }
 
+TEST(Spawn, PassesTheLockFamily) {
+    using Locks = std::tuple<sluice::Lock, sluice::RLock, sluice::RWLock>;
+    const Locks locks;
+    const sluice::Semaphore semaphore(0);
+    const sluice::BoundedSemaphore bounded(1);
+    const sluice::Event event;
+    const sluice::Barrier barrier(2);
+    const sluice::Condition condition;
+    const sluice::Guarded<int> guarded(1);
+    std::get<0>(locks).lock();
+    Process sut(
+        kSpawn,
+        [](const Locks& its_locks, const sluice::Semaphore& its_semaphore,
+           const sluice::BoundedSemaphore& its_bounded, const sluice::Event& its_event,
+           const sluice::Barrier& its_barrier, const sluice::Condition& its_condition,
+           const sluice::Guarded<int>& its_guarded) {
+            its_event.set();
+            std::get<0>(its_locks).lock();  // until the parent waits with the condition
+            its_guarded.store(2);
+            its_condition.notify_all();
+            std::get<0>(its_locks).unlock();
+            std::get<1>(its_locks).lock();
+            std::get<2>(its_locks).lock_shared();
+            its_bounded.acquire();
+            its_semaphore.release();
+            its_barrier.wait();
+            its_barrier.wait();
+            std::get<2>(its_locks).unlock_shared();
+            std::get<1>(its_locks).unlock();
+        },
+        locks, semaphore, bounded, event, barrier, condition, guarded);
+    sut.start();
+    event.wait();
+    condition.wait(std::get<0>(locks), [&] { return guarded.read() == 2; });
+    std::get<0>(locks).unlock();
+    semaphore.acquire();
+    barrier.wait();
+    EXPECT_FALSE(std::get<1>(locks).try_lock());
+    EXPECT_EQ(std::get<2>(locks).readers(), 1U);
+    EXPECT_EQ(bounded.value(), 0U);
+    barrier.wait();
+    sut.join();
+    EXPECT_EQ(sut.exitcode(), 0);
+}
+
 TEST(Spawn, PassesAnObjectThatHasANameNoMore) {
     const sluice::testing::UniqueName name("spawn");
     const auto queue = Queue<int>::create(name);

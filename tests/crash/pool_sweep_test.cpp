@@ -1,4 +1,4 @@
-// The sweep over a Pool's worker, as a test.
+// The sweeps over a Pool, as tests.
 #include "crash/pool_sweep.hpp"
 
 #include <gtest/gtest.h>
@@ -10,6 +10,10 @@ namespace {
 
 TEST(KillSweep, PoolWorkerAndItsNursery) {
     Report::run([] { Report::add(sweep_pool_worker()); });
+}
+
+TEST(KillSweep, PoolOwner) {
+    Report::run([] { Report::add(sweep_pool_owner()); });
 }
 
 }  // namespace

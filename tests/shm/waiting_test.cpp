@@ -1,6 +1,8 @@
 #include "sluice/shm/waiting.hpp"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <thread>
 #include <vector>
@@ -341,6 +343,61 @@ TEST(WaitUntil, AStoppedWaiterGoesOn) {
         child.resume();
         EXPECT_EQ(child.join(), 0);
     }
+}
+
+/// Binds this process to one CPU, its first, under SCHED_FIFO. False where that is not allowed.
+bool become_real_time_on_one_cpu() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return false;
+    }
+    std::size_t first = 0;
+    while (first < CPU_SETSIZE && !CPU_ISSET(first, &set)) {
+        ++first;
+    }
+    CPU_ZERO(&set);
+    CPU_SET(first, &set);
+    const sched_param lowest{.sched_priority = sched_get_priority_min(SCHED_FIFO)};
+    // In this order: on the spinner's CPU nobody of an ordinary policy might come to run.
+    return sched_setscheduler(0, SCHED_FIFO, &lowest) == 0 &&
+           sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+// Nothing takes the CPU from a real-time spinner: it has to give it.
+TEST(Waiting, ARealTimeSpinnerLetsItsEqualsHaveTheCpu) {
+    const Watchdog watchdog(120);
+    struct State {
+        EventCountLayout events{};
+        std::atomic<bool> spins{};
+        std::atomic<bool> go{};
+    };
+    const Shared<State> state;
+    constexpr int kNotAllowed = 77;
+    Child waiter([&] {
+        if (!become_real_time_on_one_cpu()) {
+            _exit(kNotAllowed);
+        }
+        state->spins.store(true);
+        SpinBudget budget;
+        wait_until(
+            state->events, Wait::spin, budget, Deadline::never(), [&] { return state->go.load(); },
+            kNothing, kNobodyToWatch);
+    });
+    // On the spinner's CPU, at its priority, and there only when it spins.
+    Child publisher([&] {
+        await([&] { return state->spins.load(); });
+        if (!become_real_time_on_one_cpu()) {
+            _exit(kNotAllowed);
+        }
+        state->go.store(true);
+    });
+    const int code = waiter.join();
+    if (code == kNotAllowed) {
+        GTEST_SKIP() << "no permission for a real-time policy";
+    }
+    EXPECT_EQ(code, 0);
+    EXPECT_EQ(publisher.join(), 0);
 }
 
 TEST(SleepChunk, GrowsFourfoldUpToItsMaximum) {

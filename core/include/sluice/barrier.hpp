@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "sluice/detail/barrier_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -97,6 +98,11 @@ class Barrier {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend detail::PassingShared<Barrier>;
+    static std::shared_ptr<detail::BarrierCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::BarrierCore>(
+            [&] { return std::make_shared<detail::BarrierCore>(parcel); });
+    }
     explicit Barrier(std::shared_ptr<detail::BarrierCore> core) : core_(std::move(core)) {}
     static std::shared_ptr<detail::BarrierCore> make(std::string_view name, detail::SyncOpen how,
                                                      unsigned parties,
@@ -107,5 +113,8 @@ class Barrier {
 
     std::shared_ptr<detail::BarrierCore> core_;
 };
+
+template <>
+struct detail::Passing<Barrier> : detail::PassingShared<Barrier> {};
 
 }  // namespace sluice

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "sluice/detail/condition_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/lock.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -119,6 +120,11 @@ class Condition {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend detail::PassingShared<Condition>;
+    static std::shared_ptr<detail::ConditionCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::ConditionCore>(
+            [&] { return std::make_shared<detail::ConditionCore>(parcel); });
+    }
     using Core = detail::ConditionCore;
     explicit Condition(std::shared_ptr<Core> core) : core_(std::move(core)) {}
     static std::shared_ptr<Core> make(std::string_view name, detail::SyncOpen how,
@@ -166,5 +172,8 @@ class Condition {
 
     std::shared_ptr<Core> core_;
 };
+
+template <>
+struct detail::Passing<Condition> : detail::PassingShared<Condition> {};
 
 }  // namespace sluice

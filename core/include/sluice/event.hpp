@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "sluice/detail/event_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -79,6 +80,11 @@ class Event {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend detail::PassingShared<Event>;
+    static std::shared_ptr<detail::EventCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::EventCore>(
+            [&] { return std::make_shared<detail::EventCore>(parcel); });
+    }
     explicit Event(std::shared_ptr<detail::EventCore> core) : core_(std::move(core)) {}
     static std::shared_ptr<detail::EventCore> make(std::string_view name, detail::SyncOpen how,
                                                    const EventOptions& options) {
@@ -88,5 +94,8 @@ class Event {
 
     std::shared_ptr<detail::EventCore> core_;
 };
+
+template <>
+struct detail::Passing<Event> : detail::PassingShared<Event> {};
 
 }  // namespace sluice

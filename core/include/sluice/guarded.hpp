@@ -24,6 +24,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/guarded_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -202,6 +203,14 @@ class Guarded {
         alignas(std::uint64_t) std::byte bytes[kWordBytes];
     };
 
+    friend detail::PassingShared<Guarded<T>>;
+    static std::shared_ptr<detail::GuardedCore> received(detail::Unparcel& parcel) {
+        const Words size{};
+        const detail::GuardedShape shape{
+            size.bytes, type_signature<T>(), type_description<T>(), {}};
+        return parcel.take_object<detail::GuardedCore>(
+            [&] { return std::make_shared<detail::GuardedCore>(parcel, shape); });
+    }
     explicit Guarded(std::shared_ptr<detail::GuardedCore> core) : core_(std::move(core)) {}
     Guarded(std::string_view name, detail::SyncOpen how, const T& initial,
             const GuardedOptions& options) {
@@ -225,5 +234,8 @@ class Guarded {
 
     std::shared_ptr<detail::GuardedCore> core_;
 };
+
+template <class T>
+struct detail::Passing<Guarded<T>> : detail::PassingShared<Guarded<T>> {};
 
 }  // namespace sluice

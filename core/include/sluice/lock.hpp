@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "sluice/detail/lock_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
 
@@ -123,6 +124,12 @@ class Lock {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend detail::PassingShared<Lock>;
+    explicit Lock(std::shared_ptr<detail::LockCore> core) : core_(std::move(core)) {}
+    static std::shared_ptr<detail::LockCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::LockCore>(
+            [&] { return std::make_shared<detail::LockCore>(parcel, detail::LockKind::lock); });
+    }
     friend class Condition;
     Lock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
         : core_(detail::make_lock(detail::LockKind::lock, name, how, options)) {}
@@ -192,11 +199,23 @@ class RLock {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend detail::PassingShared<RLock>;
+    explicit RLock(std::shared_ptr<detail::LockCore> core) : core_(std::move(core)) {}
+    static std::shared_ptr<detail::LockCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::LockCore>(
+            [&] { return std::make_shared<detail::LockCore>(parcel, detail::LockKind::rlock); });
+    }
     friend class Condition;
     RLock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
         : core_(detail::make_lock(detail::LockKind::rlock, name, how, options)) {}
 
     std::shared_ptr<detail::LockCore> core_;
 };
+
+template <>
+struct detail::Passing<RLock> : detail::PassingShared<RLock> {};
+
+template <>
+struct detail::Passing<Lock> : detail::PassingShared<Lock> {};
 
 }  // namespace sluice

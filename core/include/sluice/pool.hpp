@@ -32,6 +32,7 @@
 #include "sluice/detail/pool_map.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
+#include "sluice/pool_options.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice {
@@ -192,6 +193,9 @@ class AsyncResult {
 ///
 /// f may be a function, a lambda without captures, or an aggregate of values with an operator();
 /// arguments and results are what a Queue can carry. Arguments are copied when the task is given.
+/// Handles on shared objects (Queue, Lock, Event, ...; alone, or in a vector, optional, tuple, pair
+/// or array) can be arguments where the object was made before the Pool, or has a name; results,
+/// where it has a name. A worker opens an object once, and keeps the last 64 open.
 ///
 /// A handle: copies lead to the same Pool. When the last is destroyed the Pool is terminated, as
 /// at the end of Python's with-block. In a child of the process that made it a Pool does nothing
@@ -200,7 +204,9 @@ class AsyncResult {
 ///
 /// Errors: Closed for tasks after close() or terminate(). Error when it is broken: a worker that
 /// dies or throws in its start three times in a row, or the nursery (the child that makes workers)
-/// was killed. Whatever a task ends with: see AsyncResult.
+/// was killed. NotPermitted for a handle on an object without a name that was made after the Pool;
+/// the task fails with BadSegment's text where the name leads to another object by then. Whatever a
+/// task ends with: see AsyncResult.
 /// Callers: any thread of the process that made it.
 /// Crash: the owner's death, at whatever moment, ends the workers; nothing stays behind.
 /// Cost: a task needs no system call unless somebody sleeps; arguments and results above 200 bytes
@@ -335,7 +341,7 @@ class Pool {
     auto call(const Function& function, const Stored& stored, Send&& send) const {
         return std::apply(
             [&]<class... S>(const S&... arguments) {
-                static_assert((check_shareable<S>() && ...));
+                static_assert((detail::check_pool_value<S>() && ...));
                 static_assert(detail::CallableWith<Function, S...>,
                               "sluice: the function cannot be called with these arguments");
                 using R = typename detail::ResultOf<Function, Stored>::Type;
@@ -345,10 +351,12 @@ class Pool {
                                              detail::function_word(function), bytes, false};
                 };
                 if constexpr (detail::travels_with_arguments<Function>) {
-                    const detail::Encoded<Function, S...> encoded(function, arguments...);
+                    const detail::Encoded<Function, S...> encoded(
+                        detail::Inherited{core()->inherited()}, function, arguments...);
                     return send(std::type_identity<R>{}, order(encoded.bytes()));
                 } else {
-                    const detail::Encoded<S...> encoded(arguments...);
+                    const detail::Encoded<S...> encoded(detail::Inherited{core()->inherited()},
+                                                        arguments...);
                     return send(std::type_identity<R>{}, order(encoded.bytes()));
                 }
             },
@@ -357,7 +365,7 @@ class Pool {
     template <class R>
     static void check_result() {
         if constexpr (!std::is_void_v<R>) {
-            static_assert(check_shareable<R>());
+            static_assert(detail::check_pool_value<R>());
         }
     }
 
@@ -366,7 +374,7 @@ class Pool {
         using Function = std::decay_t<F>;
         static_assert(detail::check_pool_function<Function>());
         using T = std::decay_t<decltype(*std::begin(items))>;
-        static_assert(check_shareable<T>());
+        static_assert(detail::check_pool_value<T>());
         using R = detail::ItemResult<kSpread, Function, T>;
         check_result<R>();
         const Function function = std::forward<F>(f);
@@ -386,7 +394,7 @@ class Pool {
         using Function = std::decay_t<F>;
         static_assert(detail::check_pool_function<Function>());
         using T = std::decay_t<decltype(*std::begin(items))>;
-        static_assert(check_shareable<T>());
+        static_assert(detail::check_pool_value<T>());
         using R = detail::ItemResult<kSpread, Function, T>;
         check_result<R>();
         using Result = AsyncResult<std::conditional_t<std::is_void_v<R>, void, VectorOf<R>>>;
@@ -398,7 +406,7 @@ class Pool {
             chunk = std::max<std::size_t>(1, count / (4 * core()->worker_count()));
         }
         const auto map = std::make_shared<detail::AsyncMap<R>>(core(), count, chunk);
-        detail::ChunkBytes<Function, T> bytes;
+        detail::ChunkBytes<Function, T> bytes(detail::Inherited{core()->inherited()});
         auto item = std::begin(items);
         std::uint32_t part = 0;
         for (std::size_t first = 0; first < count; first += chunk) {
@@ -420,8 +428,8 @@ class Pool {
         using Function = std::decay_t<F>;
         static_assert(detail::check_pool_function<Function>());
         using Range = detail::PoolRange<detail::Spread::one, kOrder, Function, Items>;
-        static_assert(check_shareable<typename Range::T>());
-        static_assert(check_shareable<typename Range::R>());
+        static_assert(detail::check_pool_value<typename Range::T>());
+        static_assert(detail::check_pool_value<typename Range::R>());
         core()->require_open();
         return Range(core(), std::forward<F>(f), std::forward<Items>(items), chunk);
     }

@@ -237,9 +237,9 @@ std::vector<ProcessRef> active_children();
 /// library that it is linked to, and only in the same build of it. It is a function, a lambda
 /// without captures, or a function object whose members obey the rule for values; not a function
 /// with captures, a pointer to a member, or a subclass's run(). Its arguments are values that may
-/// travel through a Queue<T>; handles (Queue, Connection, ByteConnection), anonymous ones
-/// included, whose descriptors are passed; and vectors, optionals, tuples, pairs and arrays of
-/// these. Connections are handed over as by fork.
+/// travel through a Queue<T>; handles (Queue, Lock, Event and their like, Connection,
+/// ByteConnection), anonymous ones included, whose descriptors are passed; and vectors, optionals,
+/// tuples, pairs and arrays of these. Connections are handed over as by fork.
 ///
 /// The child ends as one made by fork, but flushes every FILE: all of them are its own.
 /// Errors: start() throws NotPermitted where main did not call this, or where the target or an

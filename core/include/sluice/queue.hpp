@@ -323,8 +323,11 @@ class Queue {
     std::uint64_t memory_bytes() const { return core_->segment().mapping().bytes_allocated(); }
 
  private:
-    template <class>
-    friend struct detail::Passing;
+    friend detail::PassingShared<Queue>;
+    static std::shared_ptr<detail::QueueCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::QueueCore>(
+            [&] { return detail::QueueCore::unpack(parcel, shape({})); });
+    }
 
     // The packed form is made before a slot is claimed: packing may throw, or be slow.
     struct PackedValue {
@@ -643,13 +646,6 @@ class Lease {
 };
 
 template <class T>
-struct detail::Passing<Queue<T>> {
-    static void pack(const Queue<T>& queue, Parcel& parcel) {
-        parcel.put_segment(queue.core_->segment());
-    }
-    static Queue<T> unpack(Unparcel& parcel) {
-        return Queue<T>(QueueCore::unpack(parcel, Queue<T>::shape({})));
-    }
-};
+struct detail::Passing<Queue<T>> : detail::PassingShared<Queue<T>> {};
 
 }  // namespace sluice

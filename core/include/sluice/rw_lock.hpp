@@ -14,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/rw_lock_core.hpp"
 #include "sluice/lock.hpp"
 
@@ -114,6 +115,12 @@ class RWLock {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend detail::PassingShared<RWLock>;
+    explicit RWLock(std::shared_ptr<detail::RwLockCore> core) : core_(std::move(core)) {}
+    static std::shared_ptr<detail::RwLockCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::RwLockCore>(
+            [&] { return std::make_shared<detail::RwLockCore>(parcel); });
+    }
     RWLock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
         : core_(std::make_shared<detail::RwLockCore>(name, how, options.wait,
                                                      options.on_abandoned == OnAbandoned::raise
@@ -123,5 +130,8 @@ class RWLock {
 
     std::shared_ptr<detail::RwLockCore> core_;
 };
+
+template <>
+struct detail::Passing<RWLock> : detail::PassingShared<RWLock> {};
 
 }  // namespace sluice

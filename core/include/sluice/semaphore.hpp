@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/semaphore_core.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
@@ -84,6 +85,9 @@ class SemaphoreHandle {
     }
 
  private:
+    template <class>
+    friend struct PassingShared;
+
     std::shared_ptr<SemaphoreCore> core_;
 };
 
@@ -118,6 +122,11 @@ class Semaphore : public detail::SemaphoreHandle {
     static void unlink(std::string_view name) { detail::SyncCore::unlink("Semaphore", name); }
 
  private:
+    friend detail::PassingShared<Semaphore>;
+    static std::shared_ptr<detail::SemaphoreCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::SemaphoreCore>(
+            [&] { return std::make_shared<detail::SemaphoreCore>(parcel, kKind); });
+    }
     explicit Semaphore(std::shared_ptr<detail::SemaphoreCore> core)
         : SemaphoreHandle(std::move(core)) {}
 };
@@ -154,8 +163,19 @@ class BoundedSemaphore : public detail::SemaphoreHandle {
     }
 
  private:
+    friend detail::PassingShared<BoundedSemaphore>;
+    static std::shared_ptr<detail::SemaphoreCore> received(detail::Unparcel& parcel) {
+        return parcel.take_object<detail::SemaphoreCore>(
+            [&] { return std::make_shared<detail::SemaphoreCore>(parcel, kKind); });
+    }
     explicit BoundedSemaphore(std::shared_ptr<detail::SemaphoreCore> core)
         : SemaphoreHandle(std::move(core)) {}
 };
+
+template <>
+struct detail::Passing<BoundedSemaphore> : detail::PassingShared<BoundedSemaphore> {};
+
+template <>
+struct detail::Passing<Semaphore> : detail::PassingShared<Semaphore> {};
 
 }  // namespace sluice

@@ -9,7 +9,8 @@
 namespace sluice {
 
 /// spin_then_park: a while in user space, then asleep (the default). spin: never asleep, for a core
-/// of one's own. park: asleep at once.
+/// of one's own; about twice a millisecond it lets others have the CPU (sched_yield), so that it
+/// starves nobody of its own priority under a real-time policy. park: asleep at once.
 using shm::Wait;
 
 namespace detail {

@@ -17,6 +17,7 @@ class BarrierCore : public std::enable_shared_from_this<BarrierCore> {
  public:
     BarrierCore(std::string_view name, SyncOpen how, std::uint32_t parties, Wait wait,
                 const shm::MemoryOptions& memory, unsigned permissions);
+    explicit BarrierCore(Unparcel& parcel);
 
     /// The index of the arrival; nothing when the deadline passed, and the barrier is broken.
     /// Throws BrokenBarrier.
@@ -30,6 +31,7 @@ class BarrierCore : public std::enable_shared_from_this<BarrierCore> {
     static void leave_all() noexcept;
 
  private:
+    explicit BarrierCore(SyncCore sync);
     void attach();
     [[noreturn]] void throw_broken() const;
 

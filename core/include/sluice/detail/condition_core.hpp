@@ -15,6 +15,7 @@ class ConditionCore {
     /// Throws as Condition's makers say.
     ConditionCore(std::string_view name, SyncOpen how, Wait wait, const shm::MemoryOptions& memory,
                   unsigned permissions);
+    explicit ConditionCore(Unparcel& parcel);
 
     /// Releases the lock, waits, and acquires it again. False when the deadline passed first.
     /// Throws Error where this thread does not hold it; what acquiring throws: then it is not held.
@@ -26,6 +27,7 @@ class ConditionCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    explicit ConditionCore(SyncCore sync);
     SyncCore sync_;
     shm::ConditionWord word_;
     shm::SpinBudget spin_{};

@@ -14,6 +14,7 @@ class EventCore {
  public:
     EventCore(std::string_view name, SyncOpen how, Wait wait, const shm::MemoryOptions& memory,
               unsigned permissions);
+    explicit EventCore(Unparcel& parcel);
 
     shm::EventWord& word() noexcept { return word_; }
     /// False: the deadline passed.
@@ -22,6 +23,7 @@ class EventCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    explicit EventCore(SyncCore sync);
     bool wait_for_set(Deadline deadline);
 
     SyncCore sync_;

@@ -26,6 +26,7 @@ class GuardedCore {
  public:
     GuardedCore(std::string_view name, SyncOpen how, const GuardedShape& shape,
                 const shm::MemoryOptions& memory, unsigned permissions);
+    GuardedCore(Unparcel& parcel, const GuardedShape& shape);
     GuardedCore(const GuardedCore&) = delete;
     GuardedCore& operator=(const GuardedCore&) = delete;
     /// A writer's lock goes with the last handle.
@@ -43,6 +44,7 @@ class GuardedCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    GuardedCore(SyncCore sync, std::size_t value_bytes);
     bool settle(shm::LockResult result) const;
 
     SyncCore sync_;

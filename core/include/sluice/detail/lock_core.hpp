@@ -29,6 +29,7 @@ class LockCore {
 
     LockCore(std::string_view name, SyncOpen how, const LockShape& shape,
              const shm::MemoryOptions& memory, unsigned permissions);
+    LockCore(Unparcel& parcel, LockKind kind);
     LockCore(const LockCore&) = delete;
     LockCore& operator=(const LockCore&) = delete;
     /// Held by this thread: as if it had died with it, for nobody could give it back any more.
@@ -72,6 +73,7 @@ class LockCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    explicit LockCore(SyncCore sync);
     bool lock_slowly(Deadline deadline);
     bool try_lock_slowly();
     void unlock_slowly();

@@ -6,6 +6,9 @@
 // How a value travels: a handle on a shared object by that object's descriptors, what is Plain or
 // Packable by the codec, and vectors, optionals, tuples, pairs and arrays element by element where
 // a handle is among them.
+//
+// A Pool's tasks bring handles to its workers in the same way. Workers have inherited the
+// descriptors of what was made before the Pool; what was made later travels by its name.
 #pragma once
 
 #include <array>
@@ -21,6 +24,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -32,9 +36,46 @@ namespace sluice::detail {
 
 [[noreturn]] void throw_bad_parcel();
 
+/// The shared objects that tasks have brought to a process, kept for the next task. Bounded: the
+/// one that was brought first goes first. Callers: one thread, the worker's.
+class KeptObjects {
+ public:
+    static constexpr std::size_t kMax = 64;
+
+    template <class Core>
+    std::shared_ptr<Core> find(std::uint64_t nonce) const {
+        return std::static_pointer_cast<Core>(find(nonce, typeid(Core)));
+    }
+    template <class Core>
+    void keep(std::uint64_t nonce, std::shared_ptr<Core> core) {
+        keep({nonce, &typeid(Core), std::move(core)});
+    }
+    /// Of this process; null where none are kept: in all that are not workers.
+    static KeptObjects* here() noexcept;
+    /// From now on objects are kept. Called once in a worker.
+    static void begin_here();
+
+ private:
+    struct Kept {
+        std::uint64_t nonce{};
+        const std::type_info* type{};
+        std::shared_ptr<void> core{};
+    };
+    std::shared_ptr<void> find(std::uint64_t nonce, const std::type_info& type) const;
+    void keep(Kept kept);
+
+    std::vector<Kept> kept_{};
+    std::size_t next_{};  // which goes first, once there are kMax
+};
+
 /// A parcel being packed.
 class Parcel {
  public:
+    /// For a child that inherits all descriptors which are named in it.
+    Parcel() = default;
+    /// For a process that has inherited the segments up to that serial (Segment::last_serial()).
+    explicit Parcel(std::uint64_t inherited) : inherited_(inherited) {}
+
     template <class T>
     requires std::is_trivially_copyable_v<T>
     void put(const T& value) {
@@ -45,8 +86,9 @@ class Parcel {
     void put_text(std::string_view text) { put_bytes(std::as_bytes(std::span(text))); }
     /// The descriptor must stay open until the child is started. -1: none.
     void put_descriptor(int descriptor);
-    /// The descriptors of a segment, and its name.
-    void put_segment(const shm::Segment& segment);
+    /// How the other finds the segment: by its descriptors, else by its name. `object`: what it is
+    /// called in messages. Errors: NotPermitted, where it has neither.
+    void put_segment(const shm::Segment& segment, std::string_view object);
     /// A function of this program, or of a library that it is linked to.
     /// Errors: Error, where the address lies in neither.
     void put_function(std::uintptr_t address);
@@ -57,6 +99,7 @@ class Parcel {
  private:
     PackBuffer bytes_{};
     std::vector<int> descriptors_{};
+    std::uint64_t inherited_{~0ULL};
 };
 
 /// A parcel being unpacked. Errors: BadSegment, from every take, where the parcel is not what the
@@ -71,11 +114,30 @@ class Unparcel {
     }
     [[nodiscard]] std::span<const std::byte> take_bytes();
     [[nodiscard]] std::string take_text();
+    [[nodiscard]] std::span<const std::byte> left() const noexcept { return left_; }
     /// The descriptor is still the parcel's: duplicate it to keep it.
     [[nodiscard]] int take_descriptor() { return take<int>(); }
-    /// Throws what opening a named object throws. `expected`: as for shm::Segment::open().
+    /// Throws what opening a named object throws; BadSegment, where its name leads to another by
+    /// now. `expected`: as for shm::Segment::open().
     [[nodiscard]] std::shared_ptr<shm::Segment> take_segment(const shm::SegmentSpec& expected,
                                                              std::string_view object);
+    /// What `make()` makes of the segment that comes next; or what was kept of an earlier one.
+    template <class Core, class Make>
+    [[nodiscard]] std::shared_ptr<Core> take_object(Make&& make) {
+        KeptObjects* const kept = KeptObjects::here();
+        const std::uint64_t nonce = next_nonce();
+        if (kept != nullptr) {
+            if (std::shared_ptr<Core> core = kept->find<Core>(nonce)) {
+                skip_segment();
+                return core;
+            }
+        }
+        std::shared_ptr<Core> core = make();
+        if (kept != nullptr) {
+            kept->keep(nonce, core);
+        }
+        return core;
+    }
     /// Errors: Error, where the function's image is not the one that the parent ran.
     [[nodiscard]] std::uintptr_t take_function();
 
@@ -89,6 +151,8 @@ class Unparcel {
         return std::bit_cast<T>(image);
     }
     std::span<const std::byte> take_front(std::size_t count);
+    [[nodiscard]] std::uint64_t next_nonce() const;
+    void skip_segment();
 
     std::span<const std::byte> left_;
 };
@@ -97,6 +161,22 @@ class Unparcel {
 /// `static T unpack(Unparcel&)`.
 template <class T>
 struct Passing {};
+
+/// The same for a handle of which there may be as many copies as one likes: what Passing derives
+/// from then. The handle befriends it, has a `core_`, is made of one, and receives one:
+/// `static std::shared_ptr<Core> received(Unparcel&)`.
+template <class T>
+struct PassingShared {
+    static constexpr bool kIsShared = true;
+    static void pack(const T& handle, Parcel& parcel) {
+        if constexpr (requires { handle.core_->sync(); }) {
+            parcel.put_segment(handle.core_->sync().segment(), handle.core_->sync().object());
+        } else {
+            parcel.put_segment(handle.core_->segment(), handle.core_->object());
+        }
+    }
+    static T unpack(Unparcel& parcel) { return T(T::received(parcel)); }
+};
 
 template <class T>
 concept PassedByDescriptor = requires(const T& value, Parcel& parcel, Unparcel& unparcel) {
@@ -127,6 +207,53 @@ consteval bool travels() {
         return travels<typename T::value_type>();
     } else {
         return elements_travel<T>;
+    }
+}
+
+template <class T>
+concept SharedHandle = PassedByDescriptor<T> && requires {
+    Passing<T>::kIsShared;
+};
+
+template <class T>
+consteval bool travels_to_workers();
+template <class T>
+inline constexpr bool holds_handle = SharedHandle<T>;
+template <class T>
+requires(kIsVector<T> || kIsOptional<T>)  //
+    inline constexpr bool holds_handle<T> = holds_handle<typename T::value_type>;
+template <class... Ts>
+inline constexpr bool holds_handle<std::tuple<Ts...>> = (holds_handle<Ts> || ...);
+template <class First, class Second>
+inline constexpr bool holds_handle<std::pair<First, Second>> =
+    holds_handle<First> || holds_handle<Second>;
+template <class T, std::size_t N>
+inline constexpr bool holds_handle<std::array<T, N>> = holds_handle<T>;
+
+template <class T>
+inline constexpr bool elements_travel_to_workers = false;
+template <class... Ts>
+inline constexpr bool elements_travel_to_workers<std::tuple<Ts...>> = (travels_to_workers<Ts>() &&
+                                                                       ...);
+template <class First, class Second>
+inline constexpr bool elements_travel_to_workers<std::pair<First, Second>> =
+    travels_to_workers<First>() && travels_to_workers<Second>();
+template <class T, std::size_t N>
+inline constexpr bool elements_travel_to_workers<std::array<T, N>> = travels_to_workers<T>();
+
+/// Whether a T can be an argument of a Pool's task, or its result: the end of a pipe, which has one
+/// owner, cannot.
+template <class T>
+consteval bool travels_to_workers() {
+    constexpr bool by_codec = Shareable<T>;
+    if constexpr (by_codec || SharedHandle<T>) {
+        return true;
+    } else if constexpr (!holds_handle<T>) {
+        return false;
+    } else if constexpr (kIsVector<T> || kIsOptional<T>) {
+        return travels_to_workers<typename T::value_type>();
+    } else {
+        return elements_travel_to_workers<T>;
     }
 }
 

@@ -16,6 +16,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/callable.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/pool_core.hpp"
 #include "sluice/error.hpp"
 #include "sluice/queue.hpp"
@@ -87,11 +88,11 @@ template <class F, std::size_t I, class A>
 consteval auto stored_argument() {
     using Given = std::decay_t<A>;
     using Signature = typename SignatureOf<F>::Type;
-    if constexpr (Shareable<Given>) {
+    if constexpr (travels_to_workers<Given>()) {
         return std::type_identity<Given>{};
     } else if constexpr (requires { typename Signature::template At<I>; }) {
         using Taken = std::decay_t<typename Signature::template At<I>>;
-        if constexpr (Shareable<Taken> && std::is_convertible_v<A, Taken>) {
+        if constexpr (travels_to_workers<Taken>() && std::is_convertible_v<A, Taken>) {
             return std::type_identity<Taken>{};
         } else {
             return std::type_identity<Given>{};
@@ -129,24 +130,47 @@ struct ResultOf<F, std::tuple<S...>> {
     using Type = std::decay_t<decltype(call_with(std::declval<F&>(), std::declval<S&>()...))>;
 };
 
-// ---- the bytes: plain values as they are, others packed, with their length before them
+/// Refuses what can be neither an argument nor a result, by one readable message.
+template <class T>
+consteval bool check_pool_value() {
+    if constexpr (!travels_to_workers<T>()) {
+        static_assert(check_shareable<T>());
+    }
+    return true;
+}
+
+// ---- the bytes: plain values as they are; others packed, or in a parcel where a handle is among
+// them, with their length before them
 
 [[noreturn]] inline void throw_short_task() {
     throw BadSegment("Pool: a task's bytes are damaged");
 }
 
+inline void write_with_length(PackBuffer& buffer, std::span<const std::byte> bytes) {
+    const std::uint64_t size = bytes.size();
+    buffer.write(reinterpret_cast<const char*>(&size), sizeof size);
+    buffer.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+/// What the other process has inherited: the segments up to a serial (PoolCore::inherited()).
+struct Inherited {
+    std::uint64_t serial{};  // 0: nothing, as an owner of what its workers made
+};
+
 template <class T>
-void encode_value(PackBuffer& buffer, const T& value) {
+void encode_value(PackBuffer& buffer, const T& value, Inherited inherited) {
     if constexpr (Plain<T>) {
         std::byte bytes[plain_bytes<T> == 0 ? 1 : plain_bytes<T>];
         store_plain(bytes, value);
         buffer.write(reinterpret_cast<const char*>(bytes), plain_bytes<T>);
+    } else if constexpr (holds_handle<T>) {
+        Parcel parcel(inherited.serial);
+        pack_travelling(value, parcel);
+        write_with_length(buffer, parcel.bytes());
     } else {
         PackBuffer packed;
         Packer<T>::pack(value, packed);
-        const std::uint64_t size = packed.size();
-        buffer.write(reinterpret_cast<const char*>(&size), sizeof size);
-        buffer.write(reinterpret_cast<const char*>(packed.data()), packed.size());
+        write_with_length(buffer, packed.bytes());
     }
 }
 
@@ -171,7 +195,12 @@ T decode_value(std::span<const std::byte>& bytes) {
         }
         const std::span<const std::byte> packed = bytes.first(size);
         bytes = bytes.subspan(size);
-        return Packer<T>::unpack(packed);
+        if constexpr (holds_handle<T>) {
+            Unparcel parcel(packed);
+            return unpack_travelling<T>(parcel);
+        } else {
+            return Packer<T>::unpack(packed);
+        }
     }
 }
 
@@ -185,13 +214,13 @@ inline constexpr std::size_t sum_bytes = (plain_bytes<S> + ... + 0);
 template <class... S>
 class Encoded {
  public:
-    explicit Encoded(const S&... values) {
+    explicit Encoded([[maybe_unused]] Inherited inherited, const S&... values) {
         if constexpr (kSmall) {
             std::byte* at = small_;
             ((store_plain(at, values), at += plain_bytes<S>), ...);
         } else {
             large_ = &pack_buffer();
-            (encode_value(*large_, values), ...);
+            (encode_value(*large_, values, inherited), ...);
         }
     }
     Encoded(const Encoded&) = delete;
@@ -248,7 +277,7 @@ void store_result(TaskContext& context, const R& result) {
         context.result(plain_bytes<R>, [&result](std::byte* place) { store_plain(place, result); });
     } else {
         PackBuffer& buffer = pack_buffer();
-        encode_value(buffer, result);
+        encode_value(buffer, result, {});
         context.result(buffer.bytes());
         shrink(buffer);
     }
@@ -314,7 +343,7 @@ struct MapThunk {
             if constexpr (std::is_void_v<R>) {
                 call_item<kSpread>(function, item);
             } else {
-                encode_value<R>(results, call_item<kSpread>(function, item));
+                encode_value<R>(results, call_item<kSpread>(function, item), {});
             }
         }
         if constexpr (!std::is_void_v<R>) {

@@ -23,45 +23,11 @@
 #include <thread>
 #include <vector>
 
-#include "sluice/placement.hpp"
+#include "sluice/pool_options.hpp"
 #include "sluice/shm/task_word.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice {
-
-/// What becomes of a task whose worker dies: it fails with WorkerDied, or another worker runs it
-/// again, from the beginning, up to PoolOptions::retries times.
-enum class OnWorkerDeath { fail_task, retry };
-
-/// How a Pool is made.
-///
-/// workers              0: one for each CPU that this process can really use (cpu_count()).
-/// placement            Where they run: see plan().
-/// initializer          Runs in each worker before its first task. A worker that dies or throws in
-///                      it is replaced; the third time in a row the Pool is broken.
-/// max_tasks_per_child  A worker that has done so many is replaced by a fresh one. 0: never.
-/// task_timeout         A worker whose task takes longer is killed and replaced; the task fails
-///                      with WorkerDied and is not retried. 0: no limit.
-/// wait                 How idle workers, and callers of the Pool, wait.
-struct PoolOptions {
-    std::size_t workers{};
-    Placement placement{};
-    std::function<void()> initializer{};
-    std::size_t max_tasks_per_child{};
-    OnWorkerDeath on_worker_death{};
-    unsigned retries{3};
-    std::chrono::nanoseconds task_timeout{};
-    Wait wait{};
-    MemoryOptions memory{};
-};
-
-/// One worker: its binding is read back from the kernel; tasks_done counts those of the workers
-/// that it replaced, too.
-struct WorkerInfo {
-    pid_t pid{};
-    Binding binding{};
-    std::uint64_t tasks_done{};
-};
 
 namespace detail {
 
@@ -149,7 +115,16 @@ class AsyncCore : public std::enable_shared_from_this<AsyncCore> {
     void part_ended(std::uint32_t part, const TaskOutcome& outcome) noexcept;
 
     std::shared_ptr<PoolCore> pool_;
-    std::vector<std::uint64_t> parts_;  // under the pool's mutex
+    // Most have one: that needs no memory of its own.
+    [[nodiscard]] std::uint64_t& place_of(std::uint32_t part) noexcept {
+        return parts_.empty() ? part_ : parts_[part];
+    }
+    [[nodiscard]] std::uint32_t part_count() const noexcept {
+        return parts_.empty() ? 1 : static_cast<std::uint32_t>(parts_.size());
+    }
+
+    std::uint64_t part_;                // under the pool's mutex, as what follows
+    std::vector<std::uint64_t> parts_;  // where there are several
     std::uint32_t open_;                // parts; under the mutex below, as what follows
     std::mutex mutex_{};
     std::vector<std::function<void()>> callbacks_{};
@@ -182,6 +157,8 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     void terminate() noexcept;
     [[nodiscard]] std::vector<WorkerInfo> workers() const;
     [[nodiscard]] std::uint32_t worker_count() const noexcept;
+    /// The last segment that the workers have from this process: Segment::last_serial().
+    [[nodiscard]] std::uint64_t inherited() const noexcept { return inherited_; }
     /// Throws NotPermitted in a child.
     void require_here() const;
 
@@ -223,7 +200,16 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     void count_down(std::size_t tasks) noexcept;
     bool cancel(AsyncCore& task);
 
-    void need_handler();
+    void need_handler() {
+        // relaxed: only whether it was made; what it works on has locks of its own
+        if (!handler_is_there_.load(std::memory_order_relaxed)) [[unlikely]] {
+            make_handler();
+        }
+    }
+    void make_handler();
+    std::uint64_t next_serial() noexcept {
+        return serial_.fetch_add(1, std::memory_order_relaxed) + 1;  // only a number
+    }
     void handle() noexcept;
     void post(std::shared_ptr<AsyncCore> task);
     bool run_callbacks() noexcept;
@@ -240,6 +226,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::unique_ptr<PoolArea> area_;
     PoolOptions options_;
     std::uint32_t generation_;  // of forks
+    std::uint64_t inherited_{};
     pid_t nursery_{};
     int nursery_pidfd_{-1};
     int request_{-1};
@@ -249,7 +236,6 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::vector<std::uint32_t> free_{};
     std::deque<Waiting> backlog_{};
     std::vector<Entry> entries_;
-    std::uint64_t serial_{};
     bool closed_{};
 
     std::mutex collecting_{};  // guards what follows
@@ -260,6 +246,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::mutex ending_{};  // guards the end of the nursery and of the handler
     bool nursery_ended_{};
 
+    std::atomic<std::uint64_t> serial_{0};     // of tasks, for people
     std::atomic<std::size_t> outstanding_{0};  // tasks and callbacks
     std::atomic<bool> lost_{false};
     std::atomic<bool> terminated_{false};
@@ -270,6 +257,7 @@ class PoolCore : public std::enable_shared_from_this<PoolCore> {
     std::mutex handler_mutex_{};  // guards what follows
     std::deque<std::shared_ptr<AsyncCore>> settled_{};
     std::unique_ptr<std::thread> handler_{};
+    std::atomic<bool> handler_is_there_{false};  // a submission need not look under the mutex
     std::atomic<bool> stop_{false};
     std::atomic<std::size_t> posted_{0};
 };

@@ -98,6 +98,8 @@ class ChunkChoice {
 template <class F, class T>
 class ChunkBytes {
  public:
+    explicit ChunkBytes(Inherited inherited) : inherited_(inherited) {}
+
     template <class Iterator>
     std::span<const std::byte> encode(const F& function, Iterator& item, std::size_t count) {
         if constexpr (Plain<T> && !travels_with_arguments<F>) {
@@ -109,15 +111,16 @@ class ChunkBytes {
         }
         buffer_.clear();
         if constexpr (travels_with_arguments<F>) {
-            encode_value(buffer_, function);
+            encode_value(buffer_, function, inherited_);
         }
         for (; count != 0; --count, ++item) {
-            encode_value<T>(buffer_, *item);
+            encode_value<T>(buffer_, *item, inherited_);
         }
         return buffer_.bytes();
     }
 
  private:
+    Inherited inherited_;
     std::byte one_[plain_bytes<T> == 0 ? 1 : plain_bytes<T>]{};
     PackBuffer buffer_{};
 };
@@ -146,7 +149,7 @@ void work_through(const std::shared_ptr<PoolCore>& core, const F& function, Iter
     constexpr std::size_t kPlaces = 256;
     TaskWindow window(core, std::min(items, kPlaces));
     ChunkChoice choice(chunk, items, core->worker_count());
-    ChunkBytes<F, T> bytes;
+    ChunkBytes<F, T> bytes(Inherited{core->inherited()});
     std::vector<Part> parts(window.size());
     std::exception_ptr error;
     std::size_t open = 0;
@@ -267,6 +270,7 @@ class PoolRange {
               items_(std::forward<Items>(items)),
               item_(items_.begin()),
               chunk_(chunk == 0 ? 1 : chunk),
+              inherited_{core->inherited()},
               window_(core, 4 * core->worker_count()),
               sequence_(window_.size()) {
             for (std::size_t place = 0; place < window_.size(); ++place) {
@@ -302,10 +306,10 @@ class PoolRange {
             std::size_t count = 0;
             buffer_.clear();
             if constexpr (travels_with_arguments<F>) {
-                encode_value(buffer_, function_);
+                encode_value(buffer_, function_, inherited_);
             }
             for (; count < chunk_ && item_ != items_.end(); ++count, ++item_) {
-                encode_value<T>(buffer_, *item_);
+                encode_value<T>(buffer_, *item_, inherited_);
             }
             if (count == 0) {
                 return;
@@ -363,6 +367,7 @@ class PoolRange {
         HeldItems<Items> items_;
         decltype(std::declval<HeldItems<Items>&>().begin()) item_;
         std::size_t chunk_;
+        Inherited inherited_;
         TaskWindow window_;
         std::vector<Chunk> sequence_;
         PackBuffer buffer_{};

@@ -13,6 +13,7 @@ class RwLockCore {
  public:
     RwLockCore(std::string_view name, SyncOpen how, Wait wait, shm::IfAbandoned if_abandoned,
                const shm::MemoryOptions& memory, unsigned permissions);
+    explicit RwLockCore(Unparcel& parcel);
     RwLockCore(const RwLockCore&) = delete;
     RwLockCore& operator=(const RwLockCore&) = delete;
     /// Held by this thread: as if it had died with it, for nobody could give it back any more.
@@ -43,6 +44,7 @@ class RwLockCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    explicit RwLockCore(SyncCore sync);
     bool lock_shared_now() {
         // Who refuses an abandoned one looks for the marks, too.
         return if_abandoned_ == shm::IfAbandoned::take && word_.try_lock_shared_now(sync_.me());

@@ -22,6 +22,7 @@ class SemaphoreCore {
     /// Errors: as SyncCore's; std::invalid_argument: a number of permits that cannot be.
     SemaphoreCore(std::string_view name, SyncOpen how, const Wanted& wanted,
                   const shm::MemoryOptions& memory, unsigned permissions);
+    SemaphoreCore(Unparcel& parcel, shm::SegmentKind kind);
 
     void acquire() {
         if (word_.take() != shm::SemaphoreResult::done) [[unlikely]] {
@@ -40,6 +41,7 @@ class SemaphoreCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    SemaphoreCore(SyncCore sync, shm::SegmentKind kind);
     bool look_and_take();
     void release_or_throw(std::uint32_t count);
 

@@ -14,6 +14,8 @@
 
 namespace sluice::detail {
 
+class Unparcel;
+
 /// What is made, or expected of what is opened. `capacity` and `options` are the object's own (how
 /// many permits, how many parties; any bits but the lowest two): only a maker's count, an opener
 /// finds the maker's in the segment.
@@ -49,6 +51,9 @@ class SyncCore {
     SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
              const shm::MemoryOptions& memory, unsigned permissions);
 
+    /// The object that comes next in a parcel. Errors: as Unparcel::take_segment().
+    SyncCore(Unparcel& parcel, const SyncShape& expected);
+
     /// Removes the name. Errors: std::system_error with ENOENT.
     static void unlink(std::string_view noun, std::string_view name);
 
@@ -75,6 +80,7 @@ class SyncCore {
     shm::MemberId join();
     bool try_open(std::string_view name, SyncOpen how, const shm::SegmentSpec& spec,
                   const SyncShape& shape);
+    void adopt_segment(const SyncShape& shape);
 
     std::string object_;
     std::shared_ptr<shm::Segment> segment_{};

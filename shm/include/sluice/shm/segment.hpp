@@ -129,6 +129,10 @@ class Segment {
     std::uint32_t options() const noexcept { return options_; }
     std::size_t body_bytes() const noexcept { return mapping_.bytes() - body_offset_; }
     std::uint64_t nonce() const noexcept { return nonce_; }
+    /// Tells which segments this process had at a moment: those whose serial is at most what
+    /// last_serial() said then. A child made by fork counts on.
+    std::uint64_t serial() const noexcept { return serial_; }
+    static std::uint64_t last_serial() noexcept;
     const std::string& name() const noexcept { return name_; }  // "" for an anonymous one
     const Mapping& mapping() const noexcept { return mapping_; }
     Members& members() noexcept { return members_; }
@@ -148,6 +152,7 @@ class Segment {
     std::uint64_t capacity_{};
     std::uint64_t element_bytes_{};
     std::uint64_t nonce_{};
+    std::uint64_t serial_{};
     std::uint32_t options_{};
 };
 

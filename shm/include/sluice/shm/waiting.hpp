@@ -39,6 +39,11 @@ namespace sluice::shm {
 /// never asleep, for a core of one's own. park: asleep at once.
 enum class Wait : std::uint8_t { spin_then_park, spin, park };
 
+/// Lets others have the CPU. Who spins without end does it now and then: under a real-time policy
+/// the kernel takes the CPU from nobody, so whoever must run on the same one, perhaps only to die
+/// of a SIGKILL, would wait for ever. Cost: one system call.
+void give_way() noexcept;
+
 /// The shared word that one side of an object sleeps on.
 struct EventCountLayout {
     static constexpr std::uint32_t kSleepers = 1;
@@ -259,6 +264,7 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
             }
             if (look % kLooksPerCheck == 0) {
                 static_cast<void>(stuck());
+                give_way();
             }
         }
     }
