@@ -50,9 +50,9 @@ thread_local Janitor janitor;
 
 }  // namespace
 
-BarrierCore::BarrierCore(std::string_view name, SyncOpen how, std::uint32_t parties, Wait wait,
-                         const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(how, parties, wait), memory, permissions),
+BarrierCore::BarrierCore(const shm::SegmentPlace& place, SyncOpen how, std::uint32_t parties,
+                         Wait wait, const shm::MemoryOptions& memory, unsigned permissions)
+    : sync_(place, how, shape_of(how, parties, wait), memory, permissions),
       word_(sync_.body(), sync_.members(), static_cast<std::uint32_t>(sync_.capacity())) {}
 
 void BarrierCore::leave_all() noexcept {

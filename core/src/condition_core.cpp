@@ -35,9 +35,10 @@ struct OwnerDeath {
 
 }  // namespace
 
-ConditionCore::ConditionCore(std::string_view name, SyncOpen how, Wait wait,
+ConditionCore::ConditionCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
                              const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(wait), memory, permissions), word_(sync_.body(), sync_.members()) {}
+    : sync_(place, how, shape_of(wait), memory, permissions),
+      word_(sync_.body(), sync_.members()) {}
 
 void ConditionCore::throw_not_held() const {
     throw Error(sync_.object() + ": waiting takes a lock that this thread holds");

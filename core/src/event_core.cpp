@@ -19,9 +19,9 @@ SyncShape shape_of(Wait wait) {
 
 }  // namespace
 
-EventCore::EventCore(std::string_view name, SyncOpen how, Wait wait,
+EventCore::EventCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
                      const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(wait), memory, permissions), word_(sync_.body()) {}
+    : sync_(place, how, shape_of(wait), memory, permissions), word_(sync_.body()) {}
 
 bool EventCore::wait_for_set(Deadline deadline) {
     const std::uint32_t begun = word_.begin();

@@ -36,9 +36,9 @@ Shape sync_shape(const GuardedShape& guarded) {
 
 }  // namespace
 
-GuardedCore::GuardedCore(std::string_view name, SyncOpen how, const GuardedShape& shape,
+GuardedCore::GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
                          const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, sync_shape(shape), memory, permissions),
+    : sync_(place, how, sync_shape(shape), memory, permissions),
       word_(sync_.body(), sync_.members(), shape.initial.size()) {
     if (sync_.capacity() != shape.initial.size()) {
         sync_.throw_damaged();

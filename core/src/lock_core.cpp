@@ -28,19 +28,19 @@ SyncShape sync_shape(const LockShape& shape) {
 
 }  // namespace
 
-std::shared_ptr<LockCore> LockCore::make(std::string_view name, SyncOpen how,
+std::shared_ptr<LockCore> LockCore::make(const shm::SegmentPlace& place, SyncOpen how,
                                          const LockShape& shape, const shm::MemoryOptions& memory,
                                          unsigned permissions) {
-    return std::make_shared<LockCore>(name, how, shape, memory, permissions);
+    return std::make_shared<LockCore>(place, how, shape, memory, permissions);
 }
 
 void LockCore::unlink(LockKind kind, std::string_view name) {
     SyncCore::unlink(kind == LockKind::rlock ? "RLock" : "Lock", name);
 }
 
-LockCore::LockCore(std::string_view name, SyncOpen how, const LockShape& shape,
+LockCore::LockCore(const shm::SegmentPlace& place, SyncOpen how, const LockShape& shape,
                    const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, sync_shape(shape), memory, permissions),
+    : sync_(place, how, sync_shape(shape), memory, permissions),
       word_(*reinterpret_cast<shm::LockWordLayout*>(sync_.body()), sync_.members()),
       if_abandoned_((sync_.options() & kRefuseOption) != 0 ? shm::IfAbandoned::refuse
                                                            : shm::IfAbandoned::take) {

@@ -25,10 +25,10 @@ SyncShape sync_shape(Wait wait, shm::IfAbandoned if_abandoned) {
 
 }  // namespace
 
-RwLockCore::RwLockCore(std::string_view name, SyncOpen how, Wait wait,
+RwLockCore::RwLockCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
                        shm::IfAbandoned if_abandoned, const shm::MemoryOptions& memory,
                        unsigned permissions)
-    : sync_(name, how, sync_shape(wait, if_abandoned), memory, permissions),
+    : sync_(place, how, sync_shape(wait, if_abandoned), memory, permissions),
       word_(sync_.body(), sync_.members()),
       if_abandoned_((sync_.options() & kRefuseOption) != 0 ? shm::IfAbandoned::refuse
                                                            : shm::IfAbandoned::take) {}

@@ -74,9 +74,9 @@ shm::SemaphoreWord::Shape found_shape(const SyncCore& sync) {
 
 }  // namespace
 
-SemaphoreCore::SemaphoreCore(std::string_view name, SyncOpen how, const Wanted& wanted,
+SemaphoreCore::SemaphoreCore(const shm::SegmentPlace& place, SyncOpen how, const Wanted& wanted,
                              const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(name, how, shape_of(how, wanted), memory, permissions),
+    : sync_(place, how, shape_of(how, wanted), memory, permissions),
       word_(sync_.body(), sync_.members(), found_shape(sync_)),
       bounded_(wanted.kind == shm::SegmentKind::bounded_semaphore) {}
 

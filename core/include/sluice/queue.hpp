@@ -325,6 +325,7 @@ class Queue {
  private:
     template <class>
     friend struct detail::Passing;
+    friend class Manager;
 
     // The packed form is made before a slot is claimed: packing may throw, or be slow.
     struct PackedValue {
@@ -366,7 +367,7 @@ class Queue {
         }
         return name;
     }
-    static std::shared_ptr<detail::QueueCore> make(std::string_view name,
+    static std::shared_ptr<detail::QueueCore> make(const shm::SegmentPlace& place,
                                                    detail::QueueCore::Open how,
                                                    const QueueOptions& options) {
         if (options.slot_bytes > kSlotBytesMax) {
@@ -374,7 +375,7 @@ class Queue {
                                         std::to_string(kSlotBytesMax) + ", not " +
                                         std::to_string(options.slot_bytes));
         }
-        return detail::QueueCore::make(name, how, shape(options), options.memory,
+        return detail::QueueCore::make(place, how, shape(options), options.memory,
                                        options.permissions);
     }
     static detail::QueueShape shape(const QueueOptions& options) {

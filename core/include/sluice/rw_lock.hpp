@@ -114,8 +114,9 @@ class RWLock {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
-    RWLock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
-        : core_(std::make_shared<detail::RwLockCore>(name, how, options.wait,
+    friend class Manager;
+    RWLock(const shm::SegmentPlace& place, detail::SyncOpen how, const LockOptions& options)
+        : core_(std::make_shared<detail::RwLockCore>(place, how, options.wait,
                                                      options.on_abandoned == OnAbandoned::raise
                                                          ? shm::IfAbandoned::refuse
                                                          : shm::IfAbandoned::take,

@@ -9,6 +9,7 @@
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
 #include "sluice/lock.hpp"
+#include "sluice/manager.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"

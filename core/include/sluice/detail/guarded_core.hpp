@@ -24,7 +24,7 @@ struct GuardedShape {
 
 class GuardedCore {
  public:
-    GuardedCore(std::string_view name, SyncOpen how, const GuardedShape& shape,
+    GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
                 const shm::MemoryOptions& memory, unsigned permissions);
     GuardedCore(const GuardedCore&) = delete;
     GuardedCore& operator=(const GuardedCore&) = delete;

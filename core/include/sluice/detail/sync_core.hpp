@@ -14,6 +14,8 @@
 
 namespace sluice::detail {
 
+class Unparcel;
+
 /// What is made, or expected of what is opened. `capacity` and `options` are the object's own (how
 /// many permits, how many parties; any bits but the lowest two): only a maker's count, an opener
 /// finds the maker's in the segment.
@@ -46,8 +48,11 @@ class SyncCore {
 
     /// Errors: std::invalid_argument: a name that cannot be one; std::system_error: the name is
     /// taken, or missing, or there is no memory; BadSegment: something else, or damaged.
-    SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
+    SyncCore(const shm::SegmentPlace& place, SyncOpen how, const SyncShape& shape,
              const shm::MemoryOptions& memory, unsigned permissions);
+
+    /// One that a parent passed to this process: see parcel.hpp.
+    SyncCore(Unparcel& parcel, const SyncShape& shape);
 
     /// Removes the name. Errors: std::system_error with ENOENT.
     static void unlink(std::string_view noun, std::string_view name);
@@ -61,6 +66,7 @@ class SyncCore {
     std::byte* body() const noexcept { return segment_->body(); }
     shm::Members& members() const noexcept { return segment_->members(); }
     const shm::Segment& segment() const noexcept { return *segment_; }
+    const std::shared_ptr<shm::Segment>& shared_segment() const noexcept { return segment_; }
     Wait wait() const noexcept { return wait_; }
     /// The maker's, without the bits that say how it waits.
     std::uint32_t options() const noexcept { return segment_->options() & ~kWaitMask; }
@@ -73,8 +79,9 @@ class SyncCore {
 
  private:
     shm::MemberId join();
-    bool try_open(std::string_view name, SyncOpen how, const shm::SegmentSpec& spec,
+    bool try_open(const shm::SegmentPlace& place, SyncOpen how, const shm::SegmentSpec& spec,
                   const SyncShape& shape);
+    void adopt_segment(const SyncShape& shape);
 
     std::string object_;
     std::shared_ptr<shm::Segment> segment_{};

@@ -20,8 +20,16 @@ namespace sluice::shm {
 /// How a mapping came to be backed.
 enum class PageKind : std::uint8_t { normal, transparent_huge, huge };
 
+/// A part of a file that is as good as a file of its own: several objects lie in one file, far
+/// apart, and what is between them takes no memory. All zeros: the whole file.
+struct FileWindow {
+    std::uint64_t begin{};  // a multiple of any page size
+    std::uint64_t bytes{};
+};
+
 /// What another process needs to map the same memory, once it has inherited the descriptors.
 struct MappingPass {
+    FileWindow window{};
     std::int32_t descriptor{-1};
     std::int32_t beyond{-1};
     std::uint64_t page_bytes{};
@@ -65,9 +73,35 @@ class Mapping {
     static std::optional<Mapping> open_file(const std::string& path, std::size_t bytes_min,
                                             Failure& failure);
 
+    /// The same file by a description of its own, so that its locks are its own, too. Nothing is
+    /// mapped yet. Errors: environment: no descriptor is left, /proc is not there.
+    std::optional<Mapping> reopen(Failure& failure) const;
+    /// Of a reopened one: from now on it is that window of the file, with a shared kernel lock on
+    /// it for as long as it, or a copy that a child inherited, lives.
+    bool hold_window(FileWindow window, Failure& failure);
+    /// Whether anybody holds that window, through another description than this one's. Unknown
+    /// counts as held.
+    bool is_window_held(FileWindow window) const noexcept;
+    /// Gives all the memory of a window back to the kernel: it reads as zeros then. False: the
+    /// memory is kept.
+    bool clear_window(FileWindow window) const noexcept;
+    /// Fills a held window: maps `bytes` of it, with their pages.
+    /// Errors: as create_unnamed_file(); environment with EFBIG: it is larger than the window, or
+    /// lies beyond what RLIMIT_FSIZE lets this process write.
+    bool create_in_window(std::size_t bytes, const MemoryOptions& options, Failure& failure);
+    /// Maps the header of what lies in a held window. Errors: bad_segment: there is none.
+    bool open_in_window(std::size_t bytes_min, const std::string& what, Failure& failure);
+
+    /// The byte of the file that kernel locks on this mapping's byte `number` are set on.
+    off_t lock_byte(off_t number) const noexcept {
+        return static_cast<off_t>(window_.begin) + number;
+    }
+    /// Whether that range of the memory beyond the mapped bytes can be there at all.
+    bool fits_beyond(std::uint64_t offset, std::uint64_t bytes) const noexcept;
+
     /// What a process made by execve(2) maps this memory by. The descriptors stay ours.
     MappingPass pass() const noexcept {
-        return {descriptor_, beyond_, page_bytes_, page_kind_, options_};
+        return {window_, descriptor_, beyond_, page_bytes_, page_kind_, options_};
     }
 
     /// Maps what another process passed on, by duplicates of the descriptors inherited from it, so
@@ -90,6 +124,7 @@ class Mapping {
     std::size_t page_bytes() const noexcept { return page_bytes_; }
     PageKind page_kind() const noexcept { return page_kind_; }
     int descriptor() const noexcept { return descriptor_; }
+    FileWindow window() const noexcept { return window_; }
 
     /// Where the pages lie, read back from the kernel.
     NodeReport node_report() const { return read_placement(data_, bytes_, options_); }
@@ -103,15 +138,19 @@ class Mapping {
     /// Gives the memory of that range back to the kernel. Errors are ignored: the
     /// memory is then kept.
     void release_beyond(std::uint64_t offset, std::uint64_t bytes) const noexcept;
-    /// Memory that the kernel holds for the whole object. Units: bytes.
+    /// Memory that the kernel holds for the whole object; where that is a window, for the whole
+    /// file. Units: bytes.
     std::uint64_t bytes_allocated() const noexcept;
 
  private:
     void swap(Mapping& other) noexcept;
     bool finish_creation(std::string_view what, Failure& failure);
+    bool allocate_pages(std::string_view what, Failure& failure);
     bool map(std::string_view what, Failure& failure);
     int beyond_descriptor() const noexcept { return beyond_ >= 0 ? beyond_ : descriptor_; }
-    std::uint64_t beyond_start() const noexcept { return beyond_ >= 0 ? 0 : bytes_; }
+    std::uint64_t beyond_start() const noexcept {
+        return beyond_ >= 0 ? 0 : window_.begin + bytes_;
+    }
 
     std::byte* data_{};
     std::size_t bytes_{};
@@ -120,6 +159,7 @@ class Mapping {
     int descriptor_{-1};
     // A plain memfd where descriptor_ is of huge pages, which cannot be written by call.
     int beyond_{-1};
+    FileWindow window_{};
     MemoryOptions options_{};
 };
 
