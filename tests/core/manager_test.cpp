@@ -123,6 +123,8 @@ TEST(Manager, EveryKindIsFoundByAProcessThatWasForkedBefore) {
             const std::shared_lock read(many);
             sut.guarded<std::uint64_t>("sum").update([](std::uint64_t& sum) { sum += 5; });
         }
+        EXPECT_EQ(sut.value<Text>("text").exchange("taken"), "left");
+        sut.array<double>("levels", 4)[-1] = 2.5;
         const Lock door = sut.lock("door");
         std::unique_lock held(door);
         sut.condition("changed").wait(
@@ -144,9 +146,13 @@ TEST(Manager, EveryKindIsFoundByAProcessThatWasForkedBefore) {
     bytes.first.send(long_message);
     EXPECT_EQ(bytes.first.recv(), long_message);
     sut.semaphore("permits", 0).release();
+    sut.value<std::string>("text") = "left";
     sut.event("go").set();
     const Guarded<std::uint64_t> sum = sut.guarded<std::uint64_t>("sum");
-    await([&] { return sum.read() == 5; });
+    const Array<double> levels = sut.array<double>("levels", 4);
+    await([&] { return levels[3] == 2.5; });
+    EXPECT_EQ(sum.read(), 5U);
+    EXPECT_EQ(sut.value<std::string>("text").load(), "taken");
     {
         const Lock door = sut.lock("door");
         const std::scoped_lock hold(door);
@@ -156,7 +162,7 @@ TEST(Manager, EveryKindIsFoundByAProcessThatWasForkedBefore) {
     both.wait();
     EXPECT_FALSE(sut.bounded_semaphore("bounded", 1).try_acquire()) << "the child's is taken";
     EXPECT_EQ(child.join(), 0);
-    EXPECT_EQ(sut.names().size(), 14U);
+    EXPECT_EQ(sut.names().size(), 16U);
 }
 
 TEST(Manager, TellsAWrongKindAndAWrongTypeByBothTheirNames) {

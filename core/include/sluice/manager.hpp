@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/array.hpp"
 #include "sluice/barrier.hpp"
 #include "sluice/byte_pipe.hpp"
 #include "sluice/condition.hpp"
@@ -32,6 +33,7 @@
 #include "sluice/rw_lock.hpp"
 #include "sluice/semaphore.hpp"
 #include "sluice/shm/directory.hpp"
+#include "sluice/value.hpp"
 
 namespace sluice {
 
@@ -128,6 +130,20 @@ class Manager {
     Guarded<T> guarded(std::string_view name = {}, const T& initial = T{},
                        GuardedOptions options = {}) const {
         return Guarded<T>(place(name), how(name), initial, options);
+    }
+    template <class T>
+    Value<T> value(std::string_view name = {}, const T& initial = T{},
+                   ValueOptions options = {}) const {
+        return Value<T>(
+            Value<T>::core_of(place(name), how(name), Value<T>::Codec::encode(initial), options));
+    }
+    template <class T>
+    Array<T> array(std::string_view name, std::size_t size, ArrayOptions options = {}) const {
+        return Array<T>(place(name), how(name), size, options);
+    }
+    template <class T>
+    Array<T> array(std::size_t size, ArrayOptions options = {}) const {
+        return array<T>(std::string_view{}, size, options);
     }
     template <class T>
     Queue<T> queue(std::string_view name = {}, QueueOptions options = {}) const {

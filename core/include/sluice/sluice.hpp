@@ -1,6 +1,7 @@
 // All of Sluice. One header a noun where compile time matters: msgpack.hpp is by far the largest.
 #pragma once
 
+#include "sluice/array.hpp"
 #include "sluice/barrier.hpp"
 #include "sluice/byte_pipe.hpp"
 #include "sluice/codec.hpp"
@@ -19,4 +20,5 @@
 #include "sluice/rw_lock.hpp"
 #include "sluice/semaphore.hpp"
 #include "sluice/topology.hpp"
+#include "sluice/value.hpp"
 #include "sluice/wait.hpp"
