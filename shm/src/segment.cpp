@@ -53,6 +53,10 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "guarded";
         case SegmentKind::pool:
             return "pool";
+        case SegmentKind::dict:
+            return "dict";
+        case SegmentKind::list:
+            return "list";
     }
     return "unknown";
 }
@@ -76,13 +80,14 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     const std::size_t members_offset = round_up(sizeof(SegmentLayout), kIsolationBytes);
     const std::size_t body_offset =
         round_up(members_offset + MembersLayout::bytes(spec.member_capacity), spec.body_alignment);
-    const std::size_t total = body_offset + spec.body_bytes;
+    const std::size_t total = body_offset + spec.body_bytes + spec.room_bytes;
     if (!name.empty() && !path_of(name, failure)) {
         return nullptr;
     }
-    auto mapping = name.empty()
-                       ? Mapping::create_anonymous(to_string(spec.kind), total, options, failure)
-                       : Mapping::create_unnamed_file(total, mode, options, failure);
+    auto mapping =
+        name.empty() ? Mapping::create_anonymous(to_string(spec.kind), total, options, failure,
+                                                 spec.room_bytes)
+                     : Mapping::create_unnamed_file(total, mode, options, failure, spec.room_bytes);
     if (!mapping) {
         return nullptr;
     }

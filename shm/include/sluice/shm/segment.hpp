@@ -35,7 +35,9 @@ enum class SegmentKind : std::uint32_t {
     condition = 10,
     barrier = 11,
     guarded = 12,
-    pool = 13
+    pool = 13,
+    dict = 14,
+    list = 15
 };
 
 /// "queue", "pipe", ...; "unknown" for a number that is none of them.
@@ -84,6 +86,7 @@ struct SegmentSpec {
     std::uint32_t member_capacity{512};
     std::size_t body_bytes{};
     std::size_t body_alignment{kIsolationBytes};
+    std::size_t room_bytes{};  // behind the body: mapped, without memory as yet
 };
 
 /// One mapped segment. Shared by all handles of a process; inherited by fork.
