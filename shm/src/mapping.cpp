@@ -80,15 +80,16 @@ bool Mapping::map(std::string_view what, Failure& failure) {
     return true;
 }
 
-bool Mapping::finish_creation(std::string_view what, Failure& failure) {
+bool Mapping::finish_creation(std::string_view what, std::size_t room_bytes, Failure& failure) {
     if (ftruncate(descriptor_, static_cast<off_t>(bytes_)) != 0) {
         failure.environment("ftruncate to " + size_text(bytes_) + " for " + std::string(what));
         return false;
     }
-    return allocate_pages(what, failure);
+    return fill(what, room_bytes, failure);
 }
 
-bool Mapping::allocate_pages(std::string_view what, Failure& failure) {
+bool Mapping::fill(std::string_view what, std::size_t room_bytes, Failure& failure) {
+    const std::size_t used = round_up(bytes_ - room_bytes, page_bytes_);
     if (!map(what, failure) || !place_pages(data_, bytes_, options_, failure)) {
         return false;
     }
@@ -98,23 +99,23 @@ bool Mapping::allocate_pages(std::string_view what, Failure& failure) {
     }
     // After the policy: the pages are allocated where it says. A full tmpfs or memory
     // cgroup ends here.
-    if (const int error = allocate(descriptor_, window_.begin, bytes_); error != 0) {
+    if (const int error = allocate_pages(0, used); error != 0) {
         errno = error;
-        failure.environment("fallocate of " + size_text(bytes_) + " for " + std::string(what) +
+        failure.environment("fallocate of " + size_text(used) + " for " + std::string(what) +
                             (error == ENOSPC ? " (is /dev/shm full? containers: --shm-size)" : ""));
         return false;
     }
     if (options_.prefault) {
-        if (madvise(data_, bytes_, kPopulateWrite) != 0) {
+        if (madvise(data_, used, kPopulateWrite) != 0) {
             // Before 5.14: touch each page. Nobody else has the memory yet, so a plain
             // store is safe.
-            for (std::size_t at = 0; at < bytes_; at += page_bytes_) {
+            for (std::size_t at = 0; at < used; at += page_bytes_) {
                 static_cast<volatile std::byte*>(data_)[at] = std::byte{0};
             }
         }
     }
-    if (options_.lock && mlock(data_, bytes_) != 0) {
-        failure.environment("mlock of " + size_text(bytes_) + " for " + std::string(what) +
+    if (options_.lock && mlock(data_, used) != 0) {
+        failure.environment("mlock of " + size_text(used) + " for " + std::string(what) +
                             " (raise RLIMIT_MEMLOCK: ulimit -l)");
         return false;
     }
@@ -122,18 +123,25 @@ bool Mapping::allocate_pages(std::string_view what, Failure& failure) {
 }
 
 std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::size_t bytes,
-                                                 const MemoryOptions& options, Failure& failure) {
+                                                 const MemoryOptions& options, Failure& failure,
+                                                 std::size_t room_bytes) {
+    if (room_bytes != 0 && options.huge_pages == HugePages::require) {
+        failure.set(FailureKind::bad_argument,
+                    "HugePages::require does not work for objects that grow; use "
+                    "HugePages::prefer");
+        return std::nullopt;
+    }
     const std::string name = "sluice:" + std::string(label);
     Mapping mapping;
     mapping.options_ = options;
-    if (options.huge_pages != HugePages::off) {
+    if (options.huge_pages != HugePages::off && room_bytes == 0) {
         mapping.page_bytes_ = kHugePageBytes;
         mapping.bytes_ = round_up(bytes, kHugePageBytes);
         mapping.page_kind_ = PageKind::huge;
         mapping.descriptor_ = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_HUGETLB);
         mapping.beyond_ = memfd_create(name.c_str(), MFD_CLOEXEC);
         if (mapping.descriptor_ >= 0 && mapping.beyond_ >= 0 &&
-            mapping.finish_creation(label, failure)) {
+            mapping.finish_creation(label, 0, failure)) {
             return mapping;
         }
         if (options.huge_pages == HugePages::require) {
@@ -154,7 +162,7 @@ std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::si
         failure.environment("memfd_create for " + std::string(label));
         return std::nullopt;
     }
-    if (!mapping.finish_creation(label, failure)) {
+    if (!mapping.finish_creation(label, room_bytes, failure)) {
         return std::nullopt;
     }
     // Nobody can make the memory shrink under a mapping (SIGBUS). It may grow: large
@@ -164,8 +172,8 @@ std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::si
 }
 
 std::optional<Mapping> Mapping::create_unnamed_file(std::size_t bytes, mode_t mode,
-                                                    const MemoryOptions& options,
-                                                    Failure& failure) {
+                                                    const MemoryOptions& options, Failure& failure,
+                                                    std::size_t room_bytes) {
     if (options.huge_pages == HugePages::require) {
         failure.set(
             FailureKind::bad_argument,
@@ -187,7 +195,7 @@ std::optional<Mapping> Mapping::create_unnamed_file(std::size_t bytes, mode_t mo
         failure.environment("fchmod of an unnamed file");
         return std::nullopt;
     }
-    if (!mapping.finish_creation("a named object", failure)) {
+    if (!mapping.finish_creation("a named object", room_bytes, failure)) {
         return std::nullopt;
     }
     return mapping;
@@ -369,7 +377,8 @@ bool Mapping::clear_window(FileWindow window) const noexcept {
     }
 }
 
-bool Mapping::create_in_window(std::size_t bytes, const MemoryOptions& options, Failure& failure) {
+bool Mapping::create_in_window(std::size_t bytes, const MemoryOptions& options, Failure& failure,
+                               std::size_t room_bytes) {
     const std::string what = "an object of a Manager";
     if (options.huge_pages == HugePages::require) {
         failure.set(FailureKind::bad_argument,
@@ -392,7 +401,16 @@ bool Mapping::create_in_window(std::size_t bytes, const MemoryOptions& options, 
                                       "unlimited: it takes no more memory for that)");
         return false;
     }
-    return allocate_pages(what, failure);
+    if (!fill(what, room_bytes, failure)) {
+        return false;
+    }
+    // The file must be as long as the mapping, and may be longer already: so not by ftruncate.
+    if (const int error = allocate_pages(bytes_ - page_bytes_, page_bytes_); error != 0) {
+        errno = error;
+        failure.environment("fallocate of the last page for " + what);
+        return false;
+    }
+    return true;
 }
 
 bool Mapping::open_in_window(std::size_t bytes_min, const std::string& what, Failure& failure) {
@@ -468,6 +486,10 @@ bool Mapping::extend_to(std::size_t bytes, const std::string& path, Failure& fai
         static_cast<void>(madvise(data_, bytes_, MADV_HUGEPAGE));
     }
     return true;
+}
+
+int Mapping::allocate_pages(std::size_t offset, std::size_t bytes) const noexcept {
+    return allocate(descriptor_, window_.begin + offset, bytes);
 }
 
 std::byte* Mapping::map_twice(std::size_t offset, std::size_t bytes, Failure& failure) const {

@@ -53,6 +53,10 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "guarded";
         case SegmentKind::pool:
             return "pool";
+        case SegmentKind::dict:
+            return "dict";
+        case SegmentKind::list:
+            return "list";
         case SegmentKind::value:
             return "value";
         case SegmentKind::array:
@@ -74,19 +78,22 @@ Segment::~Segment() {
 
 namespace {
 
-std::optional<Mapping> map_new(const SegmentPlace& place, SegmentKind kind, std::size_t bytes,
-                               const MemoryOptions& options, mode_t mode, Failure& failure) {
+std::optional<Mapping> map_new(const SegmentPlace& place, const SegmentSpec& spec,
+                               std::size_t bytes, const MemoryOptions& options, mode_t mode,
+                               Failure& failure) {
     if (place.home) {
         auto window = place.home->make_window(failure);
-        if (window && !window->create_in_window(bytes, options, failure)) {
+        if (window && !window->create_in_window(bytes, options, failure, spec.room_bytes)) {
             const FileWindow held = window->window();
             window.reset();
             place.home->let_go(held);
         }
         return window;
     }
-    return place.name.empty() ? Mapping::create_anonymous(to_string(kind), bytes, options, failure)
-                              : Mapping::create_unnamed_file(bytes, mode, options, failure);
+    return place.name.empty()
+               ? Mapping::create_anonymous(to_string(spec.kind), bytes, options, failure,
+                                           spec.room_bytes)
+               : Mapping::create_unnamed_file(bytes, mode, options, failure, spec.room_bytes);
 }
 
 }  // namespace
@@ -106,11 +113,11 @@ std::shared_ptr<Segment> Segment::allocate(const SegmentPlace& place, const Segm
     const std::size_t members_offset = round_up(sizeof(SegmentLayout), kIsolationBytes);
     const std::size_t body_offset =
         round_up(members_offset + MembersLayout::bytes(spec.member_capacity), spec.body_alignment);
-    const std::size_t total = body_offset + spec.body_bytes;
+    const std::size_t total = body_offset + spec.body_bytes + spec.room_bytes;
     if (!place.name.empty() && !path_of(place.name, failure)) {
         return nullptr;
     }
-    auto mapping = map_new(place, spec.kind, total, options, mode, failure);
+    auto mapping = map_new(place, spec, total, options, mode, failure);
     if (!mapping) {
         return nullptr;
     }

@@ -25,6 +25,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/array_core.hpp"
+#include "sluice/detail/print.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
 
@@ -249,13 +250,11 @@ class Array<T>::Iterator {
 
 /// As Python prints a list, of one moment.
 template <class T>
-requires requires(std::ostream& out, const T& value) {
-    out << value;
-}
-std::ostream& operator<<(std::ostream& out, const Array<T>& array) {
+requires detail::Printable<T> std::ostream& operator<<(std::ostream& out, const Array<T>& array) {
     const char* before = "[";
     for (const T& value : array.snapshot()) {
-        out << before << value;
+        out << before;
+        detail::print_value(out, value);
         before = ", ";
     }
     return out << ']';

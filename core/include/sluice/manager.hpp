@@ -24,6 +24,7 @@
 #include "sluice/byte_pipe.hpp"
 #include "sluice/condition.hpp"
 #include "sluice/detail/parcel.hpp"
+#include "sluice/dict.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
 #include "sluice/lock.hpp"
@@ -144,6 +145,10 @@ class Manager {
     template <class T>
     Array<T> array(std::size_t size, ArrayOptions options = {}) const {
         return array<T>(std::string_view{}, size, options);
+    }
+    template <class K, class V>
+    Dict<K, V> dict(std::string_view name = {}, const DictOptions& options = {}) const {
+        return Dict<K, V>(Dict<K, V>::make(place(name), how(name), options));
     }
     template <class T>
     Queue<T> queue(std::string_view name = {}, QueueOptions options = {}) const {

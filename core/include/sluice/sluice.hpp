@@ -6,6 +6,7 @@
 #include "sluice/byte_pipe.hpp"
 #include "sluice/codec.hpp"
 #include "sluice/condition.hpp"
+#include "sluice/dict.hpp"
 #include "sluice/error.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"

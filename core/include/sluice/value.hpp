@@ -24,6 +24,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/guarded_core.hpp"
+#include "sluice/detail/print.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
 
@@ -196,12 +197,15 @@ class Value {
     std::shared_ptr<detail::GuardedCore> core_;
 };
 
+/// As Python prints it.
 template <class T>
-requires requires(std::ostream& out, const T& value) {
-    out << value;
-}
-std::ostream& operator<<(std::ostream& out, const Value<T>& value) {
-    return out << static_cast<T>(value);
+requires detail::Printable<T> std::ostream& operator<<(std::ostream& out, const Value<T>& value) {
+    if constexpr (std::is_convertible_v<T, std::string_view>) {
+        out << std::string_view(static_cast<T>(value));
+    } else {
+        detail::print_value(out, static_cast<T>(value));
+    }
+    return out;
 }
 
 }  // namespace sluice

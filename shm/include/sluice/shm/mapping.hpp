@@ -1,5 +1,6 @@
 // A piece of shared memory mapped into this process: anonymous (memfd) or a file in /dev/shm. Pages
-// are allocated when it is made, so that a full tmpfs is an error here and not a SIGBUS later.
+// are allocated when it is made, so that a full tmpfs is an error here and not a SIGBUS later. What
+// grows has room behind them: mapped, too, and allocated step by step before it is used.
 #pragma once
 
 #include <sys/types.h>
@@ -53,15 +54,17 @@ class Mapping {
     /// Makes `bytes` of anonymous shared memory; `label` shows in /proc/PID/maps.
     /// Errors: environment: no memory, no huge pages (with HugePages::require), no
     /// such node, RLIMIT_MEMLOCK.
+    /// Units: `room_bytes` of it, the last, get no memory as yet: see allocate_pages().
     /// Cost: about ten system calls, and a page fault for each page where prefault is on.
     static std::optional<Mapping> create_anonymous(std::string_view label, std::size_t bytes,
-                                                   const MemoryOptions& options, Failure& failure);
+                                                   const MemoryOptions& options, Failure& failure,
+                                                   std::size_t room_bytes = 0);
 
     /// Makes `bytes` of memory in /dev/shm without a name as yet: publish_as() names it when
     /// it is complete, so that nobody ever opens a half-made one, whenever its maker dies.
     static std::optional<Mapping> create_unnamed_file(std::size_t bytes, mode_t mode,
                                                       const MemoryOptions& options,
-                                                      Failure& failure);
+                                                      Failure& failure, std::size_t room_bytes = 0);
 
     /// Gives the file its name. False with error EEXIST when the name is taken.
     bool publish_as(const std::string& path, Failure& failure) const;
@@ -85,10 +88,11 @@ class Mapping {
     /// Gives all the memory of a window back to the kernel: it reads as zeros then. False: the
     /// memory is kept.
     bool clear_window(FileWindow window) const noexcept;
-    /// Fills a held window: maps `bytes` of it, with their pages.
+    /// Fills a held window: maps `bytes` of it, with their pages but for the last `room_bytes`.
     /// Errors: as create_unnamed_file(); environment with EFBIG: it is larger than the window, or
     /// lies beyond what RLIMIT_FSIZE lets this process write.
-    bool create_in_window(std::size_t bytes, const MemoryOptions& options, Failure& failure);
+    bool create_in_window(std::size_t bytes, const MemoryOptions& options, Failure& failure,
+                          std::size_t room_bytes = 0);
     /// Maps the header of what lies in a held window. Errors: bad_segment: there is none.
     bool open_in_window(std::size_t bytes_min, const std::string& what, Failure& failure);
 
@@ -113,6 +117,10 @@ class Mapping {
     /// Maps `bytes` of a file of which open_file() or receive() mapped only the header.
     /// Errors: bad_segment: the file is shorter than that.
     bool extend_to(std::size_t bytes, const std::string& path, Failure& failure);
+
+    /// Makes memory for that range of the mapped bytes, where there is none yet. 0, or errno:
+    /// ENOSPC where the file system or the memory is full. May be repeated.
+    int allocate_pages(std::size_t offset, std::size_t bytes) const noexcept;
 
     /// Maps `bytes` at `offset` twice in a row, so that a record which wraps round the
     /// end is contiguous. Both must be multiples of page_bytes(). The caller unmaps 2
@@ -144,8 +152,8 @@ class Mapping {
 
  private:
     void swap(Mapping& other) noexcept;
-    bool finish_creation(std::string_view what, Failure& failure);
-    bool allocate_pages(std::string_view what, Failure& failure);
+    bool finish_creation(std::string_view what, std::size_t room_bytes, Failure& failure);
+    bool fill(std::string_view what, std::size_t room_bytes, Failure& failure);
     bool map(std::string_view what, Failure& failure);
     int beyond_descriptor() const noexcept { return beyond_ >= 0 ? beyond_ : descriptor_; }
     std::uint64_t beyond_start() const noexcept {

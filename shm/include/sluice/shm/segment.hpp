@@ -37,6 +37,8 @@ enum class SegmentKind : std::uint32_t {
     barrier = 11,
     guarded = 12,
     pool = 13,
+    dict = 14,
+    list = 15,
     value = 16,
     array = 17,
     manager = 18
@@ -89,6 +91,7 @@ struct SegmentSpec {
     std::size_t body_bytes{};
     std::uint64_t beyond_bytes{};  // of offsets beyond it, for values beside their slots
     std::size_t body_alignment{kIsolationBytes};
+    std::size_t room_bytes{};  // behind the body: mapped, without memory as yet
 };
 
 /// Where segments live that are no files of their own: in windows of one file, under names of its
