@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -90,8 +91,14 @@ std::string Directory::name_at(std::size_t index) const {
     return {name, strnlen(name, DirectoryLayout::kNameBytes)};
 }
 
+std::size_t Directory::high() const noexcept {
+    // relaxed: under the lock. Input: bounded
+    return std::min<std::size_t>(layout_->high.load(std::memory_order_relaxed), kObjects);
+}
+
 std::size_t Directory::find(std::string_view name) const noexcept {
-    for (std::size_t index = 0; index < kObjects; ++index) {
+    const std::size_t end = high();
+    for (std::size_t index = 0; index < end; ++index) {
         if (state(index) == DirectoryState::named &&
             name == std::string_view(layout_->names[index],
                                      strnlen(layout_->names[index], DirectoryLayout::kNameBytes))) {
@@ -109,24 +116,39 @@ void Directory::reclaim(std::size_t index) noexcept {
     }
 }
 
-// Each asks the kernel about some of the windows that may have been left, so that making many does
-// not take ever longer; about all of them only where there is no free one.
+// Whoever makes something looks at some entries: more would make many objects cost ever more.
+void Directory::look_for_what_was_left() noexcept {
+    constexpr std::uint32_t kLooks = 16;
+    const std::size_t end = high();
+    if (end == 0) {
+        return;
+    }
+    // relaxed: a hint
+    const std::uint32_t start = layout_->cursor.load(std::memory_order_relaxed);
+    for (std::uint32_t look = 0; look < kLooks; ++look) {
+        reclaim((start + look) % end);
+    }
+    layout_->cursor.store(start + kLooks, std::memory_order_relaxed);  // as above
+}
+
 std::size_t Directory::find_free() noexcept {
-    constexpr unsigned kLooksMin = 16;
-    // relaxed: a hint, and under the lock
-    const std::size_t start = layout_->next.load(std::memory_order_relaxed);
-    std::size_t found = kNone;
-    unsigned looks = 0;
-    for (std::size_t step = 0; step < kObjects && (found == kNone || looks < kLooksMin); ++step) {
-        const std::size_t index = (start + step) % kObjects;
-        if (state(index) == DirectoryState::used) {
-            ++looks;
-            reclaim(index);
+    const std::size_t end = high();
+    for (std::size_t index = 0; index < end; ++index) {
+        if (state(index) == DirectoryState::free) {
+            return index;
         }
+    }
+    if (end < kObjects) {
+        // relaxed: published by the state, R1
+        layout_->high.store(static_cast<std::uint32_t>(end + 1), std::memory_order_relaxed);
+        return end;
+    }
+    // None is free: now all that may have been left are looked at.
+    std::size_t found = kNone;
+    for (std::size_t index = 0; index < kObjects; ++index) {
+        reclaim(index);
         if (found == kNone && state(index) == DirectoryState::free) {
             found = index;
-            layout_->next.store(static_cast<std::uint32_t>((index + 1) % kObjects),
-                                std::memory_order_relaxed);  // as above
         }
     }
     return found;
@@ -141,6 +163,7 @@ std::optional<Mapping> Directory::make_window(Failure& failure) {
     if (!hold) {
         return std::nullopt;
     }
+    look_for_what_was_left();
     const std::size_t index = find_free();
     if (index == kNone) {
         errno = ENOSPC;
@@ -238,7 +261,8 @@ std::vector<DirectoryEntry> Directory::list(Failure& failure) {
     if (!hold) {
         return entries;
     }
-    for (std::size_t index = 0; index < kObjects; ++index) {
+    const std::size_t end = high();
+    for (std::size_t index = 0; index < end; ++index) {
         if (state(index) != DirectoryState::named) {
             continue;
         }

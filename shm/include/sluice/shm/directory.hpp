@@ -15,10 +15,12 @@
 // I1 entries change only under the lock, and no two named ones have the same name.
 // I2 a window whose entry is free takes no memory, and nobody holds it.
 // I3 a hold begins only under the lock: with used, or on a named one.
+// I4 entries from `high` on are free. It is raised before the entry is used, and never lowered.
 //
 // Ordering ledger
 //   R1 state named -> A1 : who sees the state finds the name (else, after a death between the two:
-//      takes what was there for the name). All else is ordered by the lock.
+//      takes what was there for the name), who sees it used the raised `high` (else: misses it).
+//      All else is ordered by the lock.
 #pragma once
 
 #include <atomic>
@@ -42,12 +44,13 @@ struct DirectoryLayout {
     static constexpr std::size_t kNameBytes = 256;
 
     LockWordLayout lock;
-    std::atomic<std::uint32_t> next;  // where to look first for a free window: a hint
-    std::uint32_t reserved[25];
+    std::atomic<std::uint32_t> high;    // I4
+    std::atomic<std::uint32_t> cursor;  // who looks next for what was left begins here: a hint
+    std::uint32_t reserved[24];
     std::atomic<std::uint32_t> states[kObjects];  // DirectoryState; entry k is of window k
     char names[kObjects][kNameBytes];             // ended by a zero
 };
-static_assert(offsetof(DirectoryLayout, next) == 24 && offsetof(DirectoryLayout, states) == 128);
+static_assert(offsetof(DirectoryLayout, high) == 24 && offsetof(DirectoryLayout, states) == 128);
 static_assert(offsetof(DirectoryLayout, names) == 4'224);
 
 /// What a name stands for.
@@ -101,8 +104,10 @@ class Directory final : public SegmentHome, public std::enable_shared_from_this<
     DirectoryState state(std::size_t index) const noexcept;
     void set_state(std::size_t index, DirectoryState state) noexcept;
     std::string name_at(std::size_t index) const;
+    std::size_t high() const noexcept;
     std::size_t find(std::string_view name) const noexcept;
     std::size_t find_free() noexcept;
+    void look_for_what_was_left() noexcept;
     void reclaim(std::size_t index) noexcept;
 
     std::shared_ptr<Segment> segment_;
