@@ -29,6 +29,8 @@ shm::DictTable::Shape table_shape(const shm::Segment& segment, const DictShape& 
                                   const std::string& object) {
     shm::DictTable::Shape shape;
     shape.node = wanted.node;
+    // No two Dicts alike: nobody can know which keys fall together.
+    shape.seed = segment.nonce();
     const std::uint64_t stripes = segment.capacity();
     if (std::has_single_bit(stripes) && stripes <= shm::DictTable::kStripesMax &&
         (segment.options() & kWaitMask) <= static_cast<std::uint32_t>(Wait::park) &&
@@ -81,9 +83,11 @@ shm::SegmentSpec DictCore::spec_of(const DictShape& shape) {
 }
 
 void DictCore::initialise(shm::Segment& made, const DictShape& shape) noexcept {
-    shm::DictTable::initialise(
-        made.body(),
-        {shape.node, stripes_of(shape), shape.max_bytes / shm::kUnitBytes, shape.first_number});
+    shm::DictTable::Shape table;
+    table.stripes = stripes_of(shape);
+    table.units_max = shape.max_bytes / shm::kUnitBytes;
+    table.first_number = shape.first_number;
+    shm::DictTable::initialise(made.body(), table);
 }
 
 std::shared_ptr<DictCore> DictCore::make(std::string_view name, SyncOpen how,

@@ -199,6 +199,7 @@ class DictTable {
         NodeShape node{};
         std::uint32_t stripes{};  // a power of two, at most kStripesMax
         std::uint64_t units_max{};
+        std::uint64_t seed{};          // of the hash
         std::uint64_t first_number{};  // tests: versions, births, steps start near their wrap
     };
     static constexpr std::uint32_t kStripesMax = 256;
