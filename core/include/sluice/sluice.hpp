@@ -9,6 +9,7 @@
 #include "sluice/error.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
+#include "sluice/list.hpp"
 #include "sluice/lock.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"

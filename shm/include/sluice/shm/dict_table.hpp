@@ -65,14 +65,6 @@ struct NodeShape {
     }
 };
 
-/// The bytes of a key or a value: padded with zeros to whole words, which `data` has, too.
-struct PaddedBytes {
-    const std::byte* data{};
-    std::size_t bytes{};
-
-    constexpr std::size_t padded() const noexcept { return round_up(bytes, 8); }
-};
-
 /// A link, taken apart.
 struct DictLink {
     static constexpr std::uint64_t kTombstone = 1;
