@@ -41,7 +41,7 @@ DictTable::DictTable(Segment& segment, const Shape& shape)
       layout_(reinterpret_cast<DictLayout*>(segment.body())),
       stripes_(reinterpret_cast<DictStripeLayout*>(segment.body() + sizeof(DictLayout))),
       stripes_count_(shape.stripes),
-      seed_(segment.nonce()),
+      seed_(shape.seed),
       shape_(shape.node),
       arena_(layout_->arena, segment, head_bytes(shape.stripes), shape.units_max),
       lock_memory_(new std::byte[shape.stripes * sizeof(LockWord)]),
@@ -108,15 +108,14 @@ Granule DictTable::make_node(std::uint32_t stripe, PaddedBytes key, PaddedBytes 
     if (node == nullptr) {
         return 0;
     }
-    // relaxed: under the lock
-    std::atomic<std::uint64_t>& births = stripes_[stripe].births;
     constexpr std::uint64_t kStripeBits = 8;
-    const std::uint64_t seen = births.load(std::memory_order_relaxed);
+    // relaxed: under the lock
+    const std::uint64_t seen = stripes_[stripe].births.load(std::memory_order_relaxed);
     std::uint64_t number = seen + 1;
     if ((number << kStripeBits) == 0) {
         number = seen + 2;  // no birth is 0
     }
-    births.store(number, std::memory_order_relaxed);
+    stripes_[stripe].births.store(number, std::memory_order_relaxed);  // as above
     // A reader that still looks at the block's former life finds no birth, or another (I2).
     store_block_word(node, 0);
     if (!shape_.is_fixed()) {
@@ -324,7 +323,7 @@ DictResult DictTable::copy_table(std::uint32_t index, DictTableWord from, std::s
         // relaxed, here and below: under the lock
         live += DictLink{old[at].load(std::memory_order_relaxed)}.node() != 0 ? 1U : 0U;
     }
-    constexpr std::uint32_t kLog2Min = 3;
+    constexpr std::uint32_t kLog2Min = 4;
     const auto log2 =
         std::max(kLog2Min, static_cast<std::uint32_t>(std::bit_width(2 * (live + additional) - 1)));
     const DictTableWord now{stripes_[index].table.load(std::memory_order_relaxed)};

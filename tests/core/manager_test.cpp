@@ -165,6 +165,37 @@ TEST(Manager, EveryKindIsFoundByAProcessThatWasForkedBefore) {
     EXPECT_EQ(sut.names().size(), 16U);
 }
 
+// Tables grow: what they have no memory for as yet lies in the window, too.
+TEST(Manager, DictsAndListsGrowInIt) {
+    const Watchdog watchdog(60);
+    const Manager sut;
+    static_cast<void>(sut.contains("x"));
+    const std::uint64_t before = sut.memory_bytes();
+    Child child([sut] {
+        const auto dict = sut.dict<std::string, std::map<std::string, int>>("dict");
+        const auto list = sut.list<std::string>("list");
+        for (int number = 0; number < 2'000; ++number) {
+            const std::string text = std::to_string(number);
+            dict[text] = {{text, number}};
+            list.append(std::string(500, 'x') + text);
+        }
+    });
+    EXPECT_EQ(child.join(), 0);
+    {
+        const auto dict = sut.dict<std::string, std::map<std::string, int>>("dict");
+        const auto list = sut.list<std::string>("list");
+        EXPECT_EQ(dict.size(), 2'000U);
+        EXPECT_EQ(dict.at("1999").at("1999"), 1999);
+        EXPECT_EQ(list.size(), 2'000U);
+        EXPECT_EQ(list.at(-1), std::string(500, 'x') + "1999");
+        EXPECT_GT(sut.memory_bytes(), before + 1'000'000);
+        EXPECT_THROW((sut.dict<std::string, int>("dict")), BadSegment);
+        EXPECT_TRUE(sut.remove("dict"));
+        EXPECT_TRUE(sut.remove("list"));
+    }
+    EXPECT_EQ(sut.memory_bytes(), before);
+}
+
 TEST(Manager, TellsAWrongKindAndAWrongTypeByBothTheirNames) {
     const Manager sut;
     static_cast<void>(sut.lock("door"));

@@ -33,6 +33,8 @@
 #include <vector>
 
 #include "sluice/codec.hpp"
+#include "sluice/detail/change.hpp"
+#include "sluice/detail/copy_iterator.hpp"
 #include "sluice/detail/dict_codec.hpp"
 #include "sluice/detail/dict_core.hpp"
 #include "sluice/detail/parcel.hpp"
@@ -54,48 +56,6 @@ struct DictOptions {
     MemoryOptions memory{};
     unsigned permissions{0600};
 };
-
-namespace detail {
-
-/// What a function that is passed to update() wants: the value, or an optional that may be empty.
-template <class F>
-concept HasOneCall = requires {
-    &F::operator();
-};
-template <class F, class V>
-consteval bool wants_optional() {
-    // A generic function is not asked: the question would compile its body with an optional.
-    if constexpr (HasOneCall<std::remove_cvref_t<F>> ||
-                  std::is_function_v<std::remove_pointer_t<std::remove_cvref_t<F>>>) {
-        return std::is_invocable_v<F&, std::optional<V>&> &&
-               (!std::is_invocable_v<F&, V&> || std::is_invocable_v<F&, std::nullopt_t>);
-    } else {
-        return false;
-    }
-}
-
-/// Applies `change` to the value: in place, or by what it returns where it takes it by value.
-template <class V, class F>
-void apply_change(F& change, V& value) {
-    if constexpr (std::is_void_v<std::invoke_result_t<F&, V&>>) {
-        std::invoke(change, value);
-    } else if constexpr (!HasOneCall<std::remove_cvref_t<F>>) {
-        if constexpr (std::is_convertible_v<std::invoke_result_t<F&, V&>, V>) {
-            value = std::invoke(change, value);
-        } else {
-            static_cast<void>(std::invoke(change, value));
-        }
-    } else if constexpr (std::is_invocable_v<F&, const V&>) {
-        static_assert(std::is_convertible_v<std::invoke_result_t<F&, const V&>, V>,
-                      "sluice: what update() is given changes the value in place (V&), or returns "
-                      "the new one");
-        value = std::invoke(change, std::as_const(value));
-    } else {
-        static_cast<void>(std::invoke(change, value));
-    }
-}
-
-}  // namespace detail
 
 /// A dictionary. A handle: copies lead to the same one, also in children made by fork.
 ///
@@ -185,41 +145,7 @@ class Dict {
     };
 
     /// Goes over a private copy, made by begin(): changes made meanwhile are not seen.
-    class Iterator {
-     public:
-        using value_type = std::pair<K, V>;
-        using difference_type = std::ptrdiff_t;
-        using reference = const value_type&;
-        using pointer = const value_type*;
-        using iterator_category = std::input_iterator_tag;
-
-        Iterator() = default;
-        explicit Iterator(std::vector<value_type> items)
-            : items_(std::make_shared<std::vector<value_type>>(std::move(items))) {}
-        reference operator*() const { return (*items_)[at_]; }
-        pointer operator->() const { return &(*items_)[at_]; }
-        Iterator& operator++() {
-            ++at_;
-            return *this;
-        }
-        Iterator operator++(int) {
-            Iterator before = *this;
-            ++at_;
-            return before;
-        }
-        friend bool operator==(const Iterator& one, const Iterator& other) {
-            return one.left() == other.left();
-        }
-        friend bool operator==(const Iterator& iterator, std::default_sentinel_t) {
-            return iterator.left() == 0;
-        }
-
-     private:
-        std::size_t left() const noexcept { return items_ ? items_->size() - at_ : 0; }
-
-        std::shared_ptr<const std::vector<value_type>> items_{};
-        std::size_t at_{};
-    };
+    using Iterator = detail::CopyIterator<value_type>;
 
     /// Makes an anonymous one. Errors: std::invalid_argument: a max_bytes that cannot be;
     /// std::system_error: no memory.

@@ -27,6 +27,7 @@
 #include "sluice/dict.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
+#include "sluice/list.hpp"
 #include "sluice/lock.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"
@@ -149,6 +150,10 @@ class Manager {
     template <class K, class V>
     Dict<K, V> dict(std::string_view name = {}, const DictOptions& options = {}) const {
         return Dict<K, V>(Dict<K, V>::make(place(name), how(name), options));
+    }
+    template <class T>
+    List<T> list(std::string_view name = {}, const ListOptions& options = {}) const {
+        return List<T>(List<T>::make(place(name), how(name), options));
     }
     template <class T>
     Queue<T> queue(std::string_view name = {}, QueueOptions options = {}) const {

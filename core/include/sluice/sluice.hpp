@@ -10,6 +10,7 @@
 #include "sluice/error.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
+#include "sluice/list.hpp"
 #include "sluice/lock.hpp"
 #include "sluice/manager.hpp"
 #include "sluice/msgpack.hpp"

@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "sluice/codec.hpp"
-#include "sluice/shm/dict_table.hpp"
+#include "sluice/shm/arena.hpp"
 
 namespace sluice::detail {
 

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/growing.hpp"
 #include "sluice/shm/dict_table.hpp"
 #include "sluice/shm/fork.hpp"
 #include "sluice/wait.hpp"
@@ -28,35 +28,6 @@ struct DictShape {
     std::uint32_t stripes{};
     std::uint64_t max_bytes{};
     std::uint64_t first_number{};  // tests start near the wrap
-};
-
-/// An object that grows, and its errors in words: what Dict and List have in common.
-[[noreturn]] void throw_out_of_memory(std::string_view object, const shm::Arena& arena,
-                                      const shm::Shortage& shortage);
-
-/// The objects of which this thread is changing a value right now: it holds a lock of each, and
-/// what would need another of the same object may wait for ever.
-class UpdateFrame {
- public:
-    explicit UpdateFrame(std::uint64_t object) noexcept : object_(object), outer_(innermost) {
-        innermost = this;
-    }
-    UpdateFrame(const UpdateFrame&) = delete;
-    UpdateFrame& operator=(const UpdateFrame&) = delete;
-    ~UpdateFrame() { innermost = outer_; }
-
-    static bool is_open(std::uint64_t object) noexcept {
-        const UpdateFrame* frame = innermost;
-        while (frame != nullptr && frame->object_ != object) {
-            frame = frame->outer_;
-        }
-        return frame != nullptr;
-    }
-
- private:
-    static constinit thread_local UpdateFrame* innermost;
-    std::uint64_t object_;
-    UpdateFrame* outer_;
 };
 
 class DictCore {
@@ -82,7 +53,7 @@ class DictCore {
     /// After each read: what a dead one's step has left is finished.
     void settle(shm::DictResult result) {
         if (result == shm::DictResult::damaged) [[unlikely]] {
-            throw_damaged();
+            throw_damaged(object_);
         }
         if (table_.step_is_open()) [[unlikely]] {
             table_.mend_step(me());
@@ -93,18 +64,14 @@ class DictCore {
     std::vector<shm::StripeCopy> snapshot(shm::DictTable::CopyWhat what);
     std::uint64_t size();
 
-    [[noreturn]] void throw_damaged() const;
-
  private:
     friend class DictTurn;
 
     shm::MemberId me() {
         const shm::MemberId id = segment_->members().id();
-        return id != shm::kNobody ? id : join();
+        return id != shm::kNobody ? id : join_segment(*segment_, object_);
     }
-    shm::MemberId join();
     void check(shm::DictResult result, const shm::Shortage& shortage) const;
-    void refuse_in_update() const;
 
     std::shared_ptr<shm::Segment> segment_;
     std::string object_;
@@ -119,7 +86,7 @@ class DictTurn {
     /// Errors: Error: this thread is changing a value of the same Dict.
     DictTurn(DictCore& core, std::uint64_t hash, shm::PaddedBytes key)
         : core_(core), me_(core.me()), hash_(hash), key_(key) {
-        core_.refuse_in_update();
+        UpdateFrame::refuse(core_.segment_->nonce(), core_.object_);
         core_.check(core_.table_.lock(stripe(), me_, core_.wait_, core_.spin_), {});
         try {
             found_ = core_.table_.find(hash_, key_, place_);

@@ -41,6 +41,14 @@ inline constexpr std::size_t kGranuleBytes = 16;
 inline constexpr std::size_t kUnitBytes = 4096;
 inline constexpr std::size_t kUnitGranules = kUnitBytes / kGranuleBytes;
 
+/// The bytes of a value: padded with zeros to whole words, which `data` has, too.
+struct PaddedBytes {
+    const std::byte* data{};
+    std::size_t bytes{};
+
+    constexpr std::size_t padded() const noexcept { return round_up(bytes, 8); }
+};
+
 /// What is said of the arena in its object's body.
 struct ArenaLayout {
     std::uint64_t units_max;           // constant

@@ -65,14 +65,6 @@ struct NodeShape {
     }
 };
 
-/// The bytes of a key or a value: padded with zeros to whole words, which `data` has, too.
-struct PaddedBytes {
-    const std::byte* data{};
-    std::size_t bytes{};
-
-    constexpr std::size_t padded() const noexcept { return round_up(bytes, 8); }
-};
-
 /// A link, taken apart.
 struct DictLink {
     static constexpr std::uint64_t kTombstone = 1;
@@ -199,6 +191,7 @@ class DictTable {
         NodeShape node{};
         std::uint32_t stripes{};  // a power of two, at most kStripesMax
         std::uint64_t units_max{};
+        std::uint64_t seed{};          // of the hash
         std::uint64_t first_number{};  // tests: versions, births, steps start near their wrap
     };
     static constexpr std::uint32_t kStripesMax = 256;
