@@ -51,9 +51,9 @@ thread_local Janitor janitor;
 
 }  // namespace
 
-BarrierCore::BarrierCore(std::string_view name, SyncOpen how, std::uint32_t parties, Wait wait,
-                         const shm::MemoryOptions& memory, unsigned permissions)
-    : BarrierCore(SyncCore(name, how, shape_of(how, parties, wait), memory, permissions)) {}
+BarrierCore::BarrierCore(const shm::SegmentPlace& place, SyncOpen how, std::uint32_t parties,
+                         Wait wait, const shm::MemoryOptions& memory, unsigned permissions)
+    : BarrierCore(SyncCore(place, how, shape_of(how, parties, wait), memory, permissions)) {}
 
 BarrierCore::BarrierCore(Unparcel& parcel)
     : BarrierCore(SyncCore(parcel, shape_of(SyncOpen::open, 1, {}))) {}

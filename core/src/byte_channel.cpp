@@ -68,7 +68,7 @@ void check_header(const shm::Segment& segment, const std::string& object) {
 
 }  // namespace
 
-ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missing,
+ByteChannel::Ends ByteChannel::make(const shm::SegmentPlace& place, bool create_if_missing,
                                     bool open_if_there, const ByteChannelShape& shape,
                                     const shm::MemoryOptions& memory, unsigned permissions) {
     if (shape.ring_bytes == 0 || shape.ring_bytes > kRingBytesMax) {
@@ -83,8 +83,8 @@ ByteChannel::Ends ByteChannel::make(std::string_view name, bool create_if_missin
     spec.options =
         static_cast<std::uint32_t>(shape.wait) | (shape.duplex ? 0U : PipeSegment::kSimplexOption);
     spec.body_bytes = kControlOffset + 2 * sizeof(shm::ByteRingLayout) + page + 2 * ring;
-    auto pipe = make_pipe_segment(name, create_if_missing, open_if_there, spec, memory, permissions,
-                                  shape.object, [](shm::Segment& made) {
+    auto pipe = make_pipe_segment(place, create_if_missing, open_if_there, spec, memory,
+                                  permissions, shape.object, [](shm::Segment& made) {
                                       new (made.body()) PipeLayout{};
                                       shm::ByteRing::initialise(control(made, 0));
                                       shm::ByteRing::initialise(control(made, 1));

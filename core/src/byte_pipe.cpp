@@ -215,13 +215,13 @@ BytePipe::BytePipe(std::size_t capacity_bytes)
     : BytePipe(BytePipeOptions{.capacity_bytes = capacity_bytes}) {}
 BytePipe::BytePipe(BytePipeOptions options) : BytePipe(make({}, true, false, options)) {}
 
-BytePipe BytePipe::make(std::string_view name, bool create_if_missing, bool open_if_there,
+BytePipe BytePipe::make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
                         const BytePipeOptions& options) {
-    detail::ByteChannelShape shape = common_shape(object_name(name));
+    detail::ByteChannelShape shape = common_shape(object_name(place.name));
     shape.ring_bytes = options.capacity_bytes;
     shape.duplex = options.duplex;
     shape.wait = options.wait;
-    auto ends = detail::ByteChannel::make(name, create_if_missing, open_if_there, shape,
+    auto ends = detail::ByteChannel::make(place, create_if_missing, open_if_there, shape,
                                           options.memory, options.permissions);
     return BytePipe(ByteConnection::wrap(std::move(ends.first)),
                     ByteConnection::wrap(std::move(ends.second)));

@@ -37,9 +37,9 @@ struct OwnerDeath {
 
 }  // namespace
 
-ConditionCore::ConditionCore(std::string_view name, SyncOpen how, Wait wait,
+ConditionCore::ConditionCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
                              const shm::MemoryOptions& memory, unsigned permissions)
-    : ConditionCore(SyncCore(name, how, shape_of(wait), memory, permissions)) {}
+    : ConditionCore(SyncCore(place, how, shape_of(wait), memory, permissions)) {}
 
 ConditionCore::ConditionCore(Unparcel& parcel) : ConditionCore(SyncCore(parcel, shape_of({}))) {}
 

@@ -22,11 +22,11 @@ off_t hold_byte(Side side) noexcept {
     return 16 + static_cast<off_t>(side);
 }
 
-bool set_hold_lock(int descriptor, Side side) noexcept {
+bool set_hold_lock(int descriptor, off_t byte) noexcept {
     struct flock request {};
     request.l_type = F_RDLCK;
     request.l_whence = SEEK_SET;
-    request.l_start = hold_byte(side);
+    request.l_start = byte;
     request.l_len = 1;
     return fcntl(descriptor, F_OFD_SETLK, &request) == 0;
 }
@@ -78,7 +78,8 @@ void ConnectionCore::hold() noexcept {
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", pipe_->segment().mapping().descriptor());
     hold_descriptor_ = open(path, O_RDWR | O_CLOEXEC);
     if (hold_descriptor_ >= 0) {
-        static_cast<void>(set_hold_lock(hold_descriptor_, side_));
+        static_cast<void>(set_hold_lock(hold_descriptor_,
+                                        pipe_->segment().mapping().lock_byte(hold_byte(side_))));
     }
 }
 
@@ -111,7 +112,7 @@ bool ConnectionCore::is_last_copy(Side side) const noexcept {
     struct flock request {};
     request.l_type = F_WRLCK;
     request.l_whence = SEEK_SET;
-    request.l_start = hold_byte(side);
+    request.l_start = pipe_->segment().mapping().lock_byte(hold_byte(side));
     request.l_len = 1;
     // Asked through the mapping's descriptor, which holds no lock on that byte. Unknown counts as
     // held.
@@ -348,8 +349,9 @@ void ConnectionCore::adopt() {
     }
 }
 
-std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool create_if_missing,
-                                               bool open_if_there, const shm::SegmentSpec& spec,
+std::shared_ptr<PipeSegment> make_pipe_segment(const shm::SegmentPlace& place,
+                                               bool create_if_missing, bool open_if_there,
+                                               const shm::SegmentSpec& spec,
                                                const shm::MemoryOptions& memory,
                                                unsigned permissions, std::string object,
                                                void (*initialise)(shm::Segment&)) {
@@ -357,7 +359,7 @@ std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool creat
     for (;;) {
         failure = {};
         if (open_if_there) {
-            if (auto segment = shm::Segment::open(name, spec, failure)) {
+            if (auto segment = shm::Segment::open(place, spec, failure)) {
                 return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
             }
             const bool missing =
@@ -367,7 +369,7 @@ std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool creat
             }
             failure = {};
         }
-        if (auto segment = shm::Segment::create(name, spec, memory, permissions, failure,
+        if (auto segment = shm::Segment::create(place, spec, memory, permissions, failure,
                                                 [&](shm::Segment& made) { initialise(made); })) {
             return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
         }

@@ -21,9 +21,9 @@ SyncShape shape_of(Wait wait) {
 
 }  // namespace
 
-EventCore::EventCore(std::string_view name, SyncOpen how, Wait wait,
+EventCore::EventCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
                      const shm::MemoryOptions& memory, unsigned permissions)
-    : EventCore(SyncCore(name, how, shape_of(wait), memory, permissions)) {}
+    : EventCore(SyncCore(place, how, shape_of(wait), memory, permissions)) {}
 
 EventCore::EventCore(Unparcel& parcel) : EventCore(SyncCore(parcel, shape_of({}))) {}
 

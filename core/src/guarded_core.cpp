@@ -1,6 +1,9 @@
 // Making and opening guarded values; who writes.
 #include "sluice/detail/guarded_core.hpp"
 
+#include <cstring>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "sluice/error.hpp"
@@ -10,98 +13,108 @@ namespace {
 
 // SyncShape's functions know the shape, and that knows the value's size; its bytes lie in front.
 struct Shape : SyncShape {
-    const std::byte* initial{};
+    std::vector<std::byte> initial{};
 };
+
+// A word with the length comes first.
+constexpr std::size_t kLengthBytes = sizeof(std::uint64_t);
+// Far more than anybody means; what a header claims is bounded by it.
+constexpr std::size_t kBytesMax = 1ULL << 32U;
+
+std::size_t value_bytes(const GuardedShape& guarded) {
+    if (guarded.bytes_max == 0) {
+        return guarded.initial.size();
+    }
+    return kLengthBytes + shm::round_up(guarded.bytes_max, sizeof(std::uint64_t));
+}
+
+[[noreturn]] void throw_too_long(const std::string& object, std::size_t bytes, std::size_t most) {
+    throw std::length_error(object + ": a value of " + std::to_string(bytes) +
+                            " bytes does not fit, it has room for " + std::to_string(most) +
+                            ": make it with a larger bytes_max");
+}
 
 Shape sync_shape(const GuardedShape& guarded) {
     Shape shape;
-    shape.kind = shm::SegmentKind::guarded;
-    shape.noun = "Guarded";
+    shape.kind = guarded.kind;
+    shape.noun = guarded.noun;
     shape.layout_signature = shm::GuardedWord::layout_signature();
+    const bool sized = guarded.bytes_max != 0;
+    if (guarded.bytes_max > kBytesMax) {
+        throw std::invalid_argument(std::string(guarded.noun) + ": bytes_max is at most " +
+                                    std::to_string(kBytesMax) + ", not " +
+                                    std::to_string(guarded.bytes_max));
+    }
     // The capacity is the value's size, so that body_bytes() knows it.
-    shape.capacity = guarded.initial.size();
-    shape.capacity_max = guarded.initial.size();
-    shape.element_bytes = guarded.initial.size();
-    shape.body_bytes = [](std::uint64_t value_bytes, std::uint32_t) {
-        return shm::GuardedWord::bytes(value_bytes);
+    shape.capacity = value_bytes(guarded);
+    shape.capacity_max = sized ? kLengthBytes + kBytesMax : shape.capacity;
+    shape.element_bytes = sized ? 0 : shape.capacity;
+    shape.body_bytes = [](std::uint64_t bytes, std::uint32_t) {
+        return shm::GuardedWord::bytes(bytes);
     };
     shape.initialise = [](std::byte* body, const SyncShape& made, std::uint32_t) {
         const auto& whole = static_cast<const Shape&>(made);
-        shm::GuardedWord::initialise(body, whole.initial, whole.capacity);
+        shm::GuardedWord::initialise(body, whole.initial.data(), whole.initial.size());
     };
     shape.type_signature = guarded.type_signature;
     shape.type_text = guarded.type_text;
     shape.wait = guarded.wait;
-    shape.initial = guarded.initial.data();
+    if (sized) {
+        const std::size_t most = shape.capacity - kLengthBytes;
+        if (guarded.initial.size() > most) {
+            throw_too_long(std::string(guarded.noun), guarded.initial.size(), most);
+        }
+        const std::uint64_t length = guarded.initial.size();
+        shape.initial.resize(kLengthBytes);
+        std::memcpy(shape.initial.data(), &length, sizeof length);
+    }
+    shape.initial.insert(shape.initial.end(), guarded.initial.begin(), guarded.initial.end());
+    shape.initial.resize(shape.capacity);
     return shape;
 }
 
 }  // namespace
 
-GuardedCore::GuardedCore(std::string_view name, SyncOpen how, const GuardedShape& shape,
+GuardedCore::GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
                          const shm::MemoryOptions& memory, unsigned permissions)
-    : GuardedCore(SyncCore(name, how, sync_shape(shape), memory, permissions),
-                  shape.initial.size()) {}
+    : GuardedCore(SyncCore(place, how, sync_shape(shape), memory, permissions), shape) {}
 
 GuardedCore::GuardedCore(Unparcel& parcel, const GuardedShape& shape)
-    : GuardedCore(SyncCore(parcel, sync_shape(shape)), shape.initial.size()) {}
+    : GuardedCore(SyncCore(parcel, sync_shape(shape)), shape) {}
 
-GuardedCore::GuardedCore(SyncCore sync, std::size_t value_bytes)
-    : sync_(std::move(sync)), word_(sync_.body(), sync_.members(), value_bytes) {
-    if (sync_.capacity() != value_bytes) {
+GuardedCore::GuardedCore(SyncCore sync, const GuardedShape& shape)
+    : sync_(std::move(sync)),
+      word_(sync_.body(), sync_.members(), sync_.capacity()),
+      writer_(sync_, word_.lock()) {
+    if (shape.bytes_max != 0
+            ? sync_.capacity() <= kLengthBytes || sync_.capacity() % sizeof(std::uint64_t) != 0
+            : sync_.capacity() != shape.initial.size()) {
         sync_.throw_damaged();
     }
 }
 
-GuardedCore::~GuardedCore() {
-    // Without becoming a member for it: who is none holds nothing.
-    if (const shm::MemberId me = sync_.members().id_if_any(); me != shm::kNobody) {
-        word_.lock().abandon(me);
+std::vector<std::byte> GuardedCore::read_sized() const {
+    constexpr std::size_t kGuess = 256;
+    std::vector<std::byte> value(kGuess);
+    for (;;) {
+        const std::uint64_t length = word_.read_sized(value);
+        if (length <= value.size()) {
+            value.resize(length);
+            return value;
+        }
+        if (length > sync_.capacity() - kLengthBytes) {
+            sync_.throw_damaged();
+        }
+        value.resize(length);
     }
 }
 
-bool GuardedCore::settle(shm::LockResult result) const {
-    switch (result) {
-        case shm::LockResult::done:
-            return true;
-        case shm::LockResult::timed_out:
-            return false;
-        case shm::LockResult::would_deadlock:
-            throw Error(sync_.object() + ": would deadlock: this thread writes it already");
-        case shm::LockResult::abandoned:
-        case shm::LockResult::damaged:
-            break;
+void GuardedCore::commit_sized(std::span<const std::byte> value) {
+    const std::size_t most = sync_.capacity() - kLengthBytes;
+    if (value.size() > most) {
+        throw_too_long(sync_.object(), value.size(), most);
     }
-    sync_.throw_damaged();
-}
-
-bool GuardedCore::begin(Deadline deadline) {
-    const shm::MemberId me = sync_.me();
-    // Abandoned or not: what a dead writer left half-written is nobody's value.
-    return word_.lock().try_lock_now(me) ||
-           settle(word_.lock().lock(me, sync_.wait(), spin_, deadline, shm::IfAbandoned::take));
-}
-
-bool GuardedCore::try_begin() {
-    const shm::MemberId me = sync_.me();
-    if (word_.lock().try_lock_now(me)) {
-        return true;
-    }
-    const shm::LockResult result =
-        word_.lock().lock(me, sync_.wait(), spin_, Deadline::passed(), shm::IfAbandoned::take);
-    return result != shm::LockResult::would_deadlock && settle(result);
-}
-
-void GuardedCore::end() noexcept {
-    if (const shm::MemberId me = sync_.members().id_if_any();
-        me != shm::kNobody && !word_.lock().unlock_now(me)) {
-        static_cast<void>(word_.lock().unlock(me));
-    }
-}
-
-bool GuardedCore::is_writer() noexcept {
-    const shm::MemberId me = sync_.members().id_if_any();
-    return me != shm::kNobody && word_.lock().is_held_by(me);
+    word_.commit_sized(value);
 }
 
 void GuardedCore::throw_not_writer() const {

@@ -29,19 +29,19 @@ SyncShape sync_shape(const LockShape& shape) {
 
 }  // namespace
 
-std::shared_ptr<LockCore> LockCore::make(std::string_view name, SyncOpen how,
+std::shared_ptr<LockCore> LockCore::make(const shm::SegmentPlace& place, SyncOpen how,
                                          const LockShape& shape, const shm::MemoryOptions& memory,
                                          unsigned permissions) {
-    return std::make_shared<LockCore>(name, how, shape, memory, permissions);
+    return std::make_shared<LockCore>(place, how, shape, memory, permissions);
 }
 
 void LockCore::unlink(LockKind kind, std::string_view name) {
     SyncCore::unlink(kind == LockKind::rlock ? "RLock" : "Lock", name);
 }
 
-LockCore::LockCore(std::string_view name, SyncOpen how, const LockShape& shape,
+LockCore::LockCore(const shm::SegmentPlace& place, SyncOpen how, const LockShape& shape,
                    const shm::MemoryOptions& memory, unsigned permissions)
-    : LockCore(SyncCore(name, how, sync_shape(shape), memory, permissions)) {}
+    : LockCore(SyncCore(place, how, sync_shape(shape), memory, permissions)) {}
 
 LockCore::LockCore(Unparcel& parcel, LockKind kind)
     : LockCore(SyncCore(parcel, sync_shape({kind, {}, {}}))) {}

@@ -30,6 +30,12 @@ enum class Way : std::uint8_t { by_descriptors, by_name };
 
 void Parcel::put_segment(const shm::Segment& segment, std::string_view object) {
     const bool inherited = segment.serial() <= inherited_;
+    if (!inherited && segment.mapping().window().bytes != 0) {
+        throw NotPermitted("Pool: " + std::string(object) +
+                           ", made or opened in its Manager after the Pool, cannot be sent to the "
+                           "workers, nor back by them: make it before the Pool, or send the "
+                           "Manager and the name");
+    }
     if (!inherited && segment.name().empty()) {
         throw NotPermitted("Pool: a " + std::string(object) +
                            " without a name, made after the Pool, cannot be sent to its workers, "

@@ -61,10 +61,10 @@ shm::SegmentSpec spec_of(const QueueShape& wanted) {
 
 }  // namespace
 
-std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
+std::shared_ptr<QueueCore> QueueCore::make(const shm::SegmentPlace& place, Open how,
                                            const QueueShape& wanted,
                                            const shm::MemoryOptions& memory, unsigned permissions) {
-    const std::string object = object_name(name);
+    const std::string object = object_name(place.name);
     if (wanted.capacity == 0 || wanted.capacity > kCapacityMax) {
         throw std::invalid_argument(object + ": a capacity is 1 to " +
                                     std::to_string(kCapacityMax) + " messages, not " +
@@ -78,13 +78,15 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
     spec.options =
         static_cast<std::uint32_t>(wanted.wait) | (shape.values_have_extents ? kExtentsOption : 0U);
     spec.body_bytes = body_bytes(shape, spec.member_capacity);
+    spec.beyond_bytes =
+        shape.values_have_extents ? shape.capacity << shm::MpmcRing::kExtentShift : 0;
 
     shm::Failure failure;
     for (;;) {
         failure = {};
         std::shared_ptr<shm::Segment> segment;
         if (how != Open::create) {
-            segment = shm::Segment::open(name, spec, failure);
+            segment = shm::Segment::open(place, spec, failure);
             if (segment) {
                 return adopt_segment(std::move(segment), wanted, object);
             }
@@ -96,7 +98,7 @@ std::shared_ptr<QueueCore> QueueCore::make(std::string_view name, Open how,
             failure = {};
         }
         segment = shm::Segment::create(
-            name, spec, memory, permissions, failure,
+            place, spec, memory, permissions, failure,
             [&shape](shm::Segment& made) { shm::MpmcRing::initialise(made.body(), shape); });
         if (segment) {
             return std::make_shared<QueueCore>(std::move(segment), shape, wanted.wait, object);

@@ -27,10 +27,10 @@ SyncShape sync_shape(Wait wait, shm::IfAbandoned if_abandoned) {
 
 }  // namespace
 
-RwLockCore::RwLockCore(std::string_view name, SyncOpen how, Wait wait,
+RwLockCore::RwLockCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
                        shm::IfAbandoned if_abandoned, const shm::MemoryOptions& memory,
                        unsigned permissions)
-    : RwLockCore(SyncCore(name, how, sync_shape(wait, if_abandoned), memory, permissions)) {}
+    : RwLockCore(SyncCore(place, how, sync_shape(wait, if_abandoned), memory, permissions)) {}
 
 RwLockCore::RwLockCore(Unparcel& parcel) : RwLockCore(SyncCore(parcel, sync_shape({}, {}))) {}
 

@@ -75,9 +75,10 @@ shm::SemaphoreWord::Shape found_shape(const SyncCore& sync) {
 
 }  // namespace
 
-SemaphoreCore::SemaphoreCore(std::string_view name, SyncOpen how, const Wanted& wanted,
+SemaphoreCore::SemaphoreCore(const shm::SegmentPlace& place, SyncOpen how, const Wanted& wanted,
                              const shm::MemoryOptions& memory, unsigned permissions)
-    : SemaphoreCore(SyncCore(name, how, shape_of(how, wanted), memory, permissions), wanted.kind) {}
+    : SemaphoreCore(SyncCore(place, how, shape_of(how, wanted), memory, permissions), wanted.kind) {
+}
 
 SemaphoreCore::SemaphoreCore(Unparcel& parcel, shm::SegmentKind kind)
     : SemaphoreCore(SyncCore(parcel, shape_of(SyncOpen::open, {kind, 1, {}, {}})), kind) {}

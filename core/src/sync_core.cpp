@@ -19,39 +19,34 @@ bool is_environment(const shm::Failure& failure, int error) noexcept {
     return failure.kind == shm::FailureKind::environment && failure.error == error;
 }
 
-}  // namespace
-
-SyncCore::SyncCore(Unparcel& parcel, const SyncShape& expected) : wait_(expected.wait) {
-    shm::SegmentSpec spec;
-    spec.kind = expected.kind;
-    spec.layout_signature = expected.layout_signature;
-    spec.type_signature = expected.type_signature;
-    spec.type_text = expected.type_text;
-    segment_ = parcel.take_segment(spec, expected.noun);
-    object_ = object_name(expected.noun, segment_->name());
-    adopt_segment(expected);
-}
-
-SyncCore::SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
-                   const shm::MemoryOptions& memory, unsigned permissions)
-    : object_(object_name(shape.noun, name)), wait_(shape.wait) {
-    if (name.empty() != (how == SyncOpen::anonymous)) {
-        throw std::invalid_argument(object_ + ": a named one needs a name");
-    }
+// What an opener looks for, too.
+shm::SegmentSpec spec_of(const SyncShape& shape) {
     shm::SegmentSpec spec;
     spec.kind = shape.kind;
     spec.layout_signature = shape.layout_signature;
     spec.type_signature = shape.type_signature;
     spec.type_text = shape.type_text;
+    return spec;
+}
+
+}  // namespace
+
+SyncCore::SyncCore(const shm::SegmentPlace& place, SyncOpen how, const SyncShape& shape,
+                   const shm::MemoryOptions& memory, unsigned permissions)
+    : object_(object_name(shape.noun, place.name)), wait_(shape.wait) {
+    if (place.name.empty() != (how == SyncOpen::anonymous)) {
+        throw std::invalid_argument(object_ + ": a named one needs a name");
+    }
+    shm::SegmentSpec spec = spec_of(shape);
     spec.capacity = shape.capacity;
     spec.element_bytes = shape.element_bytes;
     spec.options = static_cast<std::uint32_t>(shape.wait) | shape.options;
     spec.body_bytes = shape.body_bytes(shape.capacity, spec.member_capacity) + shape.extra_bytes;
     const bool may_open = how == SyncOpen::open || how == SyncOpen::open_or_create;
-    while (!(may_open && try_open(name, how, spec, shape))) {
+    while (!(may_open && try_open(place, how, spec, shape))) {
         shm::Failure failure;
-        segment_ =
-            shm::Segment::create(name, spec, memory, permissions, failure, [&](shm::Segment& made) {
+        segment_ = shm::Segment::create(
+            place, spec, memory, permissions, failure, [&](shm::Segment& made) {
                 shape.initialise(made.body(), shape, spec.member_capacity);
             });
         if (segment_) {
@@ -64,10 +59,17 @@ SyncCore::SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
     }
 }
 
-bool SyncCore::try_open(std::string_view name, SyncOpen how, const shm::SegmentSpec& spec,
+SyncCore::SyncCore(Unparcel& parcel, const SyncShape& shape)
+    : object_(shape.noun), wait_(shape.wait) {
+    segment_ = parcel.take_segment(spec_of(shape), object_);
+    object_ = object_name(shape.noun, segment_->name());
+    adopt_segment(shape);
+}
+
+bool SyncCore::try_open(const shm::SegmentPlace& place, SyncOpen how, const shm::SegmentSpec& spec,
                         const SyncShape& shape) {
     shm::Failure failure;
-    segment_ = shm::Segment::open(name, spec, failure);
+    segment_ = shm::Segment::open(place, spec, failure);
     if (!segment_) {
         if (how == SyncOpen::open || !is_environment(failure, ENOENT)) {
             throw_failure(object_, failure);
@@ -78,8 +80,8 @@ bool SyncCore::try_open(std::string_view name, SyncOpen how, const shm::SegmentS
     return true;
 }
 
-// What the header says is checked against what there is.
 void SyncCore::adopt_segment(const SyncShape& shape) {
+    // What the header says is checked against what there is.
     const std::uint32_t wait = segment_->options() & kWaitMask;
     if (segment_->capacity() == 0 || segment_->capacity() > shape.capacity_max ||
         segment_->element_bytes() != shape.element_bytes ||

@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,11 +65,13 @@ void Mapping::swap(Mapping& other) noexcept {
     std::swap(page_kind_, other.page_kind_);
     std::swap(descriptor_, other.descriptor_);
     std::swap(beyond_, other.beyond_);
+    std::swap(window_, other.window_);
     std::swap(options_, other.options_);
 }
 
 bool Mapping::map(std::string_view what, Failure& failure) {
-    void* address = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0);
+    void* address = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_,
+                         static_cast<off_t>(window_.begin));
     if (address == MAP_FAILED) {
         failure.environment("mmap of " + size_text(bytes_) + " for " + std::string(what));
         return false;
@@ -77,11 +80,16 @@ bool Mapping::map(std::string_view what, Failure& failure) {
     return true;
 }
 
-bool Mapping::finish_creation(std::string_view what, Failure& failure) {
+bool Mapping::finish_creation(std::string_view what, std::size_t room_bytes, Failure& failure) {
     if (ftruncate(descriptor_, static_cast<off_t>(bytes_)) != 0) {
         failure.environment("ftruncate to " + size_text(bytes_) + " for " + std::string(what));
         return false;
     }
+    return fill(what, room_bytes, failure);
+}
+
+bool Mapping::fill(std::string_view what, std::size_t room_bytes, Failure& failure) {
+    const std::size_t used = round_up(bytes_ - room_bytes, page_bytes_);
     if (!map(what, failure) || !place_pages(data_, bytes_, options_, failure)) {
         return false;
     }
@@ -91,23 +99,23 @@ bool Mapping::finish_creation(std::string_view what, Failure& failure) {
     }
     // After the policy: the pages are allocated where it says. A full tmpfs or memory
     // cgroup ends here.
-    if (const int error = allocate(descriptor_, 0, bytes_); error != 0) {
+    if (const int error = allocate_pages(0, used); error != 0) {
         errno = error;
-        failure.environment("fallocate of " + size_text(bytes_) + " for " + std::string(what) +
+        failure.environment("fallocate of " + size_text(used) + " for " + std::string(what) +
                             (error == ENOSPC ? " (is /dev/shm full? containers: --shm-size)" : ""));
         return false;
     }
     if (options_.prefault) {
-        if (madvise(data_, bytes_, kPopulateWrite) != 0) {
+        if (madvise(data_, used, kPopulateWrite) != 0) {
             // Before 5.14: touch each page. Nobody else has the memory yet, so a plain
             // store is safe.
-            for (std::size_t at = 0; at < bytes_; at += page_bytes_) {
+            for (std::size_t at = 0; at < used; at += page_bytes_) {
                 static_cast<volatile std::byte*>(data_)[at] = std::byte{0};
             }
         }
     }
-    if (options_.lock && mlock(data_, bytes_) != 0) {
-        failure.environment("mlock of " + size_text(bytes_) + " for " + std::string(what) +
+    if (options_.lock && mlock(data_, used) != 0) {
+        failure.environment("mlock of " + size_text(used) + " for " + std::string(what) +
                             " (raise RLIMIT_MEMLOCK: ulimit -l)");
         return false;
     }
@@ -115,18 +123,25 @@ bool Mapping::finish_creation(std::string_view what, Failure& failure) {
 }
 
 std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::size_t bytes,
-                                                 const MemoryOptions& options, Failure& failure) {
+                                                 const MemoryOptions& options, Failure& failure,
+                                                 std::size_t room_bytes) {
+    if (room_bytes != 0 && options.huge_pages == HugePages::require) {
+        failure.set(FailureKind::bad_argument,
+                    "HugePages::require does not work for objects that grow; use "
+                    "HugePages::prefer");
+        return std::nullopt;
+    }
     const std::string name = "sluice:" + std::string(label);
     Mapping mapping;
     mapping.options_ = options;
-    if (options.huge_pages != HugePages::off) {
+    if (options.huge_pages != HugePages::off && room_bytes == 0) {
         mapping.page_bytes_ = kHugePageBytes;
         mapping.bytes_ = round_up(bytes, kHugePageBytes);
         mapping.page_kind_ = PageKind::huge;
         mapping.descriptor_ = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_HUGETLB);
         mapping.beyond_ = memfd_create(name.c_str(), MFD_CLOEXEC);
         if (mapping.descriptor_ >= 0 && mapping.beyond_ >= 0 &&
-            mapping.finish_creation(label, failure)) {
+            mapping.finish_creation(label, 0, failure)) {
             return mapping;
         }
         if (options.huge_pages == HugePages::require) {
@@ -147,7 +162,7 @@ std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::si
         failure.environment("memfd_create for " + std::string(label));
         return std::nullopt;
     }
-    if (!mapping.finish_creation(label, failure)) {
+    if (!mapping.finish_creation(label, room_bytes, failure)) {
         return std::nullopt;
     }
     // Nobody can make the memory shrink under a mapping (SIGBUS). It may grow: large
@@ -157,8 +172,8 @@ std::optional<Mapping> Mapping::create_anonymous(std::string_view label, std::si
 }
 
 std::optional<Mapping> Mapping::create_unnamed_file(std::size_t bytes, mode_t mode,
-                                                    const MemoryOptions& options,
-                                                    Failure& failure) {
+                                                    const MemoryOptions& options, Failure& failure,
+                                                    std::size_t room_bytes) {
     if (options.huge_pages == HugePages::require) {
         failure.set(
             FailureKind::bad_argument,
@@ -180,7 +195,7 @@ std::optional<Mapping> Mapping::create_unnamed_file(std::size_t bytes, mode_t mo
         failure.environment("fchmod of an unnamed file");
         return std::nullopt;
     }
-    if (!mapping.finish_creation("a named object", failure)) {
+    if (!mapping.finish_creation("a named object", room_bytes, failure)) {
         return std::nullopt;
     }
     return mapping;
@@ -190,11 +205,11 @@ namespace {
 
 // The lock that says "somebody has it mapped": of the open file description, so it lives as
 // long as the descriptor or a copy of it that a child inherited, and dies with the last.
-bool lock_shared(int descriptor) noexcept {
+bool lock_shared(int descriptor, std::uint64_t byte = 0) noexcept {
     struct flock request {};
     request.l_type = F_RDLCK;
     request.l_whence = SEEK_SET;
-    request.l_start = 0;
+    request.l_start = static_cast<off_t>(byte);
     request.l_len = 1;
     return fcntl(descriptor, F_OFD_SETLK, &request) == 0;
 }
@@ -318,6 +333,100 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
     return std::nullopt;
 }
 
+std::optional<Mapping> Mapping::reopen(Failure& failure) const {
+    char self[64];
+    std::snprintf(self, sizeof self, "/proc/self/fd/%d", descriptor_);
+    Mapping mapping;
+    mapping.page_bytes_ = page_bytes_;
+    mapping.descriptor_ = open(self, O_RDWR | O_CLOEXEC);
+    if (mapping.descriptor_ < 0) {
+        failure.environment("open of " + std::string(self));
+        return std::nullopt;
+    }
+    return mapping;
+}
+
+bool Mapping::hold_window(FileWindow window, Failure& failure) {
+    window_ = window;
+    // The file's first byte, too: who uses a part of it uses the file.
+    if (!lock_shared(descriptor_) || !lock_shared(descriptor_, window.begin)) {
+        failure.environment("fcntl(F_OFD_SETLK) for a part of a file");
+        return false;
+    }
+    return true;
+}
+
+bool Mapping::is_window_held(FileWindow window) const noexcept {
+    struct flock request {};
+    request.l_type = F_WRLCK;
+    request.l_whence = SEEK_SET;
+    request.l_start = static_cast<off_t>(window.begin);
+    request.l_len = static_cast<off_t>(window.bytes);
+    return fcntl(descriptor_, F_OFD_GETLK, &request) != 0 || request.l_type != F_UNLCK;
+}
+
+bool Mapping::clear_window(FileWindow window) const noexcept {
+    for (;;) {
+        if (fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      static_cast<off_t>(window.begin), static_cast<off_t>(window.bytes)) == 0) {
+            return true;
+        }
+        if (errno != EINTR) {
+            return false;
+        }
+    }
+}
+
+bool Mapping::create_in_window(std::size_t bytes, const MemoryOptions& options, Failure& failure,
+                               std::size_t room_bytes) {
+    const std::string what = "an object of a Manager";
+    if (options.huge_pages == HugePages::require) {
+        failure.set(FailureKind::bad_argument,
+                    "HugePages::require works for anonymous objects only, not for " + what +
+                        "; use HugePages::prefer");
+        return false;
+    }
+    options_ = options;
+    bytes_ = round_up(bytes, page_bytes_);
+    // Asked first: the kernel would answer with a signal, SIGXFSZ.
+    struct rlimit limit {};
+    if (bytes_ > window_.bytes || getrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+        (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < window_.begin + window_.bytes)) {
+        errno = EFBIG;
+        failure.environment(bytes_ > window_.bytes
+                                ? size_text(bytes_) + " for " + what + ", which has room for " +
+                                      std::to_string(window_.bytes)
+                                : what +
+                                      " lies at a large offset of its file (ulimit -f must be "
+                                      "unlimited: it takes no more memory for that)");
+        return false;
+    }
+    if (!fill(what, room_bytes, failure)) {
+        return false;
+    }
+    // The file must be as long as the mapping, and may be longer already: so not by ftruncate.
+    if (const int error = allocate_pages(bytes_ - page_bytes_, page_bytes_); error != 0) {
+        errno = error;
+        failure.environment("fallocate of the last page for " + what);
+        return false;
+    }
+    return true;
+}
+
+bool Mapping::open_in_window(std::size_t bytes_min, const std::string& what, Failure& failure) {
+    struct stat info {};
+    if (fstat(descriptor_, &info) != 0) {
+        failure.environment("fstat of " + what);
+        return false;
+    }
+    bytes_ = round_up(bytes_min, page_bytes_);
+    if (static_cast<std::uint64_t>(info.st_size) < window_.begin + bytes_) {
+        failure.set(FailureKind::bad_segment, what + " is truncated: it has no header; remove it");
+        return false;
+    }
+    return map(what, failure);
+}
+
 std::optional<Mapping> Mapping::receive(const MappingPass& passed, std::size_t bytes_min,
                                         Failure& failure) {
     const std::string what = "memory passed on by another process";
@@ -326,6 +435,7 @@ std::optional<Mapping> Mapping::receive(const MappingPass& passed, std::size_t b
         return std::nullopt;
     }
     Mapping mapping;
+    mapping.window_ = passed.window;
     mapping.options_ = passed.options;
     mapping.page_bytes_ = passed.page_bytes;
     mapping.page_kind_ = passed.page_kind;
@@ -339,7 +449,8 @@ std::optional<Mapping> Mapping::receive(const MappingPass& passed, std::size_t b
         failure.environment("dup of " + what);
         return std::nullopt;
     }
-    if (!S_ISREG(info.st_mode) || static_cast<std::uint64_t>(info.st_size) < bytes_min) {
+    if (!S_ISREG(info.st_mode) ||
+        static_cast<std::uint64_t>(info.st_size) < passed.window.begin + bytes_min) {
         failure.set(FailureKind::bad_segment, what + ": too short for a header");
         return std::nullopt;
     }
@@ -357,7 +468,8 @@ bool Mapping::extend_to(std::size_t bytes, const std::string& path, Failure& fai
         return false;
     }
     if (bytes % page_bytes_ != 0 || bytes < bytes_ ||
-        static_cast<std::uint64_t>(info.st_size) < bytes) {
+        (window_.bytes != 0 && bytes > window_.bytes) ||
+        static_cast<std::uint64_t>(info.st_size) < window_.begin + bytes) {
         failure.set(FailureKind::bad_segment, path + " is truncated: its header says " +
                                                   std::to_string(bytes) + " bytes, the file has " +
                                                   std::to_string(info.st_size) + "; remove it");
@@ -376,6 +488,10 @@ bool Mapping::extend_to(std::size_t bytes, const std::string& path, Failure& fai
     return true;
 }
 
+int Mapping::allocate_pages(std::size_t offset, std::size_t bytes) const noexcept {
+    return allocate(descriptor_, window_.begin + offset, bytes);
+}
+
 std::byte* Mapping::map_twice(std::size_t offset, std::size_t bytes, Failure& failure) const {
     void* reserved = mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (reserved == MAP_FAILED) {
@@ -385,7 +501,7 @@ std::byte* Mapping::map_twice(std::size_t offset, std::size_t bytes, Failure& fa
     auto* base = static_cast<std::byte*>(reserved);
     for (std::size_t copy = 0; copy < 2; ++copy) {
         if (mmap(base + copy * bytes, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                 descriptor_, static_cast<off_t>(offset)) == MAP_FAILED) {
+                 descriptor_, static_cast<off_t>(window_.begin + offset)) == MAP_FAILED) {
             failure.environment("mmap of " + size_text(bytes) + " a second time");
             munmap(reserved, 2 * bytes);
             return nullptr;
@@ -394,8 +510,20 @@ std::byte* Mapping::map_twice(std::size_t offset, std::size_t bytes, Failure& fa
     return base;
 }
 
+bool Mapping::fits_beyond(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    const std::uint64_t end = window_.bytes == 0 ? 1ULL << 63U : window_.bytes;
+    const std::uint64_t room = end - (beyond_ >= 0 ? 0 : bytes_);
+    return offset <= room && bytes <= room - offset;
+}
+
 bool Mapping::write_beyond(std::uint64_t offset, std::span<const std::byte> bytes,
                            Failure& failure) const {
+    if (!fits_beyond(offset, bytes.size())) {
+        errno = EFBIG;  // what lies there is another object's
+        failure.environment("a value of " + std::to_string(bytes.size()) +
+                            " bytes beside its slot");
+        return false;
+    }
     std::size_t done = 0;
     while (done < bytes.size()) {
         const ssize_t rc = pwrite(beyond_descriptor(), bytes.data() + done, bytes.size() - done,
@@ -413,6 +541,11 @@ bool Mapping::write_beyond(std::uint64_t offset, std::span<const std::byte> byte
 
 bool Mapping::read_beyond(std::uint64_t offset, std::span<std::byte> bytes,
                           Failure& failure) const {
+    if (!fits_beyond(offset, bytes.size())) {
+        failure.set(FailureKind::bad_segment,
+                    "a value that lies beside its slot is longer than there is room");
+        return false;
+    }
     std::size_t done = 0;
     while (done < bytes.size()) {
         const ssize_t rc = pread(beyond_descriptor(), bytes.data() + done, bytes.size() - done,
@@ -433,6 +566,9 @@ bool Mapping::read_beyond(std::uint64_t offset, std::span<std::byte> bytes,
 }
 
 void Mapping::release_beyond(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    if (!fits_beyond(offset, bytes)) {
+        return;  // a damaged length: what lies there is another object's
+    }
     while (fallocate(beyond_descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                      static_cast<off_t>(beyond_start() + offset),
                      static_cast<off_t>(round_up(bytes, base_page_bytes()))) != 0 &&

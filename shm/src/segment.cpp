@@ -57,6 +57,16 @@ std::string_view to_string(SegmentKind kind) noexcept {
             return "guarded";
         case SegmentKind::pool:
             return "pool";
+        case SegmentKind::dict:
+            return "dict";
+        case SegmentKind::list:
+            return "list";
+        case SegmentKind::value:
+            return "value";
+        case SegmentKind::array:
+            return "array";
+        case SegmentKind::manager:
+            return "manager";
     }
     return "unknown";
 }
@@ -67,9 +77,36 @@ std::uint64_t Segment::last_serial() noexcept {
 
 Segment::~Segment() {
     members_.leave();
+    if (home_) {
+        const FileWindow window = mapping_.window();
+        static_cast<void>(Mapping(std::move(mapping_)));  // let go of it first
+        home_->let_go(window);
+    }
 }
 
-std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentSpec& spec,
+namespace {
+
+std::optional<Mapping> map_new(const SegmentPlace& place, const SegmentSpec& spec,
+                               std::size_t bytes, const MemoryOptions& options, mode_t mode,
+                               Failure& failure) {
+    if (place.home) {
+        auto window = place.home->make_window(failure);
+        if (window && !window->create_in_window(bytes, options, failure, spec.room_bytes)) {
+            const FileWindow held = window->window();
+            window.reset();
+            place.home->let_go(held);
+        }
+        return window;
+    }
+    return place.name.empty()
+               ? Mapping::create_anonymous(to_string(spec.kind), bytes, options, failure,
+                                           spec.room_bytes)
+               : Mapping::create_unnamed_file(bytes, mode, options, failure, spec.room_bytes);
+}
+
+}  // namespace
+
+std::shared_ptr<Segment> Segment::allocate(const SegmentPlace& place, const SegmentSpec& spec,
                                            const MemoryOptions& options, mode_t mode,
                                            Failure& failure) {
     Registry* registry = Registry::instance(failure);
@@ -84,18 +121,24 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     const std::size_t members_offset = round_up(sizeof(SegmentLayout), kIsolationBytes);
     const std::size_t body_offset =
         round_up(members_offset + MembersLayout::bytes(spec.member_capacity), spec.body_alignment);
-    const std::size_t total = body_offset + spec.body_bytes;
-    if (!name.empty() && !path_of(name, failure)) {
+    const std::size_t total = body_offset + spec.body_bytes + spec.room_bytes;
+    if (!place.name.empty() && !path_of(place.name, failure)) {
         return nullptr;
     }
-    auto mapping = name.empty()
-                       ? Mapping::create_anonymous(to_string(spec.kind), total, options, failure)
-                       : Mapping::create_unnamed_file(total, mode, options, failure);
+    auto mapping = map_new(place, spec, total, options, mode, failure);
     if (!mapping) {
         return nullptr;
     }
     std::shared_ptr<Segment> segment(new Segment);
     segment->mapping_ = std::move(*mapping);
+    segment->home_ = place.home;
+    if (!segment->mapping_.fits_beyond(0, spec.beyond_bytes)) {
+        errno = EFBIG;
+        failure.environment(std::to_string(spec.beyond_bytes) +
+                            " bytes of offsets for values beside their slots: make it smaller, or "
+                            "an object with a file of its own");
+        return nullptr;
+    }
     auto* header = new (segment->mapping_.data()) SegmentLayout{};
     header->magic = SegmentLayout::kMagic;
     header->version = SegmentLayout::kVersion;
@@ -114,7 +157,7 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     const std::size_t text = std::min(spec.type_text.size(), SegmentLayout::kTypeTextBytes - 1);
     std::memcpy(header->type_text, spec.type_text.data(), text);
 
-    segment->name_ = std::string(name);
+    segment->name_ = std::string(place.name);
     segment->body_offset_ = body_offset;
     segment->capacity_ = spec.capacity;
     segment->element_bytes_ = spec.element_bytes;
@@ -126,30 +169,39 @@ std::shared_ptr<Segment> Segment::allocate(std::string_view name, const SegmentS
     return segment;
 }
 
-bool Segment::publish(std::string_view name, Failure& failure) {
+bool Segment::publish(Failure& failure) {
     auto* header = reinterpret_cast<SegmentLayout*>(mapping_.data());
     header->ready.store(SegmentLayout::kReady, std::memory_order_release);  // R1
-    if (name.empty()) {
+    if (name_.empty()) {
         return true;
     }
-    const auto path = path_of(name, failure);
+    if (home_) {
+        return home_->publish(mapping_, name_, failure);
+    }
+    const auto path = path_of(name_, failure);
     return path && mapping_.publish_as(*path, failure);
 }
 
-std::shared_ptr<Segment> Segment::open(std::string_view name, const SegmentSpec& expected,
+std::shared_ptr<Segment> Segment::open(const SegmentPlace& place, const SegmentSpec& expected,
                                        Failure& failure) {
-    const auto path = path_of(name, failure);
+    const auto path = path_of(place.name, failure);
     if (!path) {
         return nullptr;
     }
-    auto mapping = Mapping::open_file(*path, sizeof(SegmentLayout), failure);
+    const std::string what = place.home ? place.home->describe(place.name) : *path;
+    auto mapping = place.home ? place.home->open_window(place.name, failure)
+                              : Mapping::open_file(*path, sizeof(SegmentLayout), failure);
     if (!mapping) {
         return nullptr;
     }
     std::shared_ptr<Segment> segment(new Segment);
     segment->mapping_ = std::move(*mapping);
-    segment->name_ = std::string(name);
-    if (!segment->adopt_header(expected, *path, failure)) {
+    segment->name_ = std::string(place.name);
+    segment->home_ = place.home;
+    if (place.home && !segment->mapping_.open_in_window(sizeof(SegmentLayout), what, failure)) {
+        return nullptr;
+    }
+    if (!segment->adopt_header(expected, what, failure)) {
         return nullptr;
     }
     return segment;

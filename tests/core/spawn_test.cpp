@@ -218,6 +218,57 @@ TEST(Spawn, PassesAnObjectThatHasANameNoMore) {
     EXPECT_EQ(queue.get(), 2);
 }
 
+// A Manager by itself, and objects of it, which are parts of its file.
+TEST(Spawn, PassesAManagerAndWhatIsInIt) {
+    const sluice::Manager manager;
+    const auto named = manager.queue<std::string>("named");
+    const auto unnamed = manager.queue<std::string>();
+    const auto [parent, child] = manager.pipe<int>();
+    Process sut(
+        kSpawn,
+        [](const sluice::Manager& its, const Queue<std::string>& in, const Queue<std::string>& out,
+           const Connection<int>& end) {
+            out.put(in.get() + std::string(100'000, 'x'));
+            end.send(its.value<int>("number").load());
+            its.queue<int>("made-there").put(7);
+        },
+        manager, named, unnamed, child);
+    manager.value<int>("number") = 42;
+    sut.start();
+    child.close();
+    named.put("hello");
+    EXPECT_EQ(parent.recv(), 42);
+    EXPECT_EQ(unnamed.get(), "hello" + std::string(100'000, 'x'));
+    sut.join();
+    EXPECT_EQ(sut.exitcode(), 0);
+    EXPECT_EQ(manager.queue<int>("made-there").get(), 7);
+}
+
+// The spawned process holds its window by the description that it has inherited.
+TEST(Spawn, HoldsThePartOfAManagersFileThatItWasGiven) {
+    const sluice::Manager manager;
+    const Queue<int> gate;
+    Process sut(
+        kSpawn,
+        [](const Queue<int>& its_gate, const Queue<int>& given) {
+            its_gate.put(1);
+            static_cast<void>(given.get());
+            given.put(2);
+            its_gate.put(given.size() == 1 && given.get() == 2 ? 3 : 4);
+        },
+        gate, manager.queue<int>("given"));
+    sut.start();
+    const auto ours = manager.queue<int>("given");
+    EXPECT_EQ(gate.get(), 1);
+    EXPECT_TRUE(manager.remove("given"));
+    for (int count = 0; count < 40; ++count) {
+        manager.queue<int>().put(count);
+    }
+    ours.put(1);
+    sut.join();
+    EXPECT_EQ(gate.get(), 3);
+}
+
 template <class T>
 void echo(Connection<T>& connection) {
     for (;;) {

@@ -164,6 +164,9 @@ class Sweep {
             }
             recording.points.push_back(all[index]);
         }
+        if (!options_.each_point && !is_thorough()) {
+            thin_out(recording);
+        }
         recording.slept = victim->slept();
         recording.varies = recording.slept || scene->depends_on_others();
         victim->kill();
@@ -177,6 +180,21 @@ class Sweep {
             recording.states.clear();
         }
         return recording;
+    }
+
+    static void thin_out(Recording& recording) {
+        std::vector<Point> kept;
+        for (const std::size_t index : recording.states) {
+            kept.push_back(recording.points[index]);
+        }
+        if (recording.states.back() + 1 != recording.points.size()) {
+            kept.push_back(recording.points.back());
+        }
+        recording.points = std::move(kept);
+        recording.states.resize(recording.points.size());
+        for (std::size_t index = 0; index < recording.states.size(); ++index) {
+            recording.states[index] = index;
+        }
     }
 
     /// A scene whose victim stands at the point; null when it did not come by in several attempts.

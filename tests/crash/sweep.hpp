@@ -77,6 +77,10 @@ struct SweepOptions {
     bool pause{true};
     bool pairs{true};  // others work on while the victim stands
     bool two{false};   // two victims
+    // Else only at the first point of each distinct state of the shared memory, and at system
+    // calls: who dies at another leaves the same. For operations of thousands of points.
+    // (SLUICE_SOAK: at all of them.)
+    bool each_point{true};
 };
 
 /// Whether there is time for everything (SLUICE_SOAK is set: `tools/test --soak`): every starting

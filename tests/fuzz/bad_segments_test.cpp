@@ -35,6 +35,7 @@
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
 #include "sluice/lock.hpp"
+#include "sluice/manager.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/queue.hpp"
@@ -188,6 +189,20 @@ std::vector<Kind> kinds() {
     return all;
 }
 
+/// Those whose shape is their own affair, besides.
+std::vector<Kind> all_kinds() {
+    std::vector<Kind> all = kinds();
+    all.push_back({"Value", [](const auto& name) { Value<int>::create(name); },
+                   [](const auto& name) { Value<int>::open(name); }});
+    all.push_back({"Value", [](const auto& name) { Value<std::string>::create(name, "text"); },
+                   [](const auto& name) { Value<std::string>::open(name); }});
+    all.push_back({"Array", [](const auto& name) { Array<int>::create(name, 100); },
+                   [](const auto& name) { Array<int>::open(name); }});
+    all.push_back({"Manager", [](const auto& name) { Manager::create(name); },
+                   [](const auto& name) { Manager::open(name); }});
+    return all;
+}
+
 template <class Refusal>
 void expect_refusal(const Kind& kind, const FreshName& name, const std::string& says,
                     const std::string& mend) {
@@ -223,7 +238,7 @@ TEST(BadSegment, ForeignFilesOfAnyContentAreRefused) {
     std::mt19937_64 random(test::announce_seed());
     std::string noise(20'000, '\0');
     std::generate(noise.begin(), noise.end(), [&] { return static_cast<char>(random()); });
-    for (const Kind& kind : kinds()) {
+    for (const Kind& kind : all_kinds()) {
         const FreshName name("foreign");
         for (const std::string& content :
              {std::string(), std::string("x"), std::string(247, 'x')}) {
@@ -240,7 +255,7 @@ TEST(BadSegment, ForeignFilesOfAnyContentAreRefused) {
 
 TEST(BadSegment, SegmentsCutAtAnyPlaceAreRefused) {
     const Watchdog watchdog(100);
-    for (const Kind& kind : kinds()) {
+    for (const Kind& kind : all_kinds()) {
         const FreshName name("cut");
         kind.create(name.name());
         const auto bytes = static_cast<off_t>(std::filesystem::file_size(name.path()));
@@ -262,7 +277,7 @@ TEST(BadSegment, SegmentsCutAtAnyPlaceAreRefused) {
 }
 
 TEST(BadSegment, OnesThatWereNeverCompletedAreRefused) {
-    for (const Kind& kind : kinds()) {
+    for (const Kind& kind : all_kinds()) {
         const FreshName name("half-made");
         kind.create(name.name());
         overwrite(name.path(), offsetof(shm::SegmentLayout, ready), std::uint32_t{0});
@@ -345,10 +360,79 @@ TEST(BadSegment, NumbersThatNoLockCanHaveAreRefused) {
     }
 }
 
+TEST(BadSegment, CountsThatDoNotFitAnArrayAValueOrAManagerAreRefused) {
+    for (const Kind& kind : all_kinds()) {
+        if (kind.object != std::string("Value") && kind.object != std::string("Array") &&
+            kind.object != std::string("Manager")) {
+            continue;
+        }
+        for (const std::uint64_t number :
+             {0ULL, 1ULL << 20U, 1ULL << 32U, 1ULL << 58U, 1ULL << 63U, ~0ULL}) {
+            SCOPED_TRACE(std::string(kind.object) + ": " + std::to_string(number));
+            const FreshName name("count");
+            kind.create(name.name());
+            overwrite(name.path(), offsetof(shm::SegmentLayout, capacity), number);
+            expect_refusal<BadSegment>(kind, name, "damaged", "remove it");
+            const FreshName element("element");
+            kind.create(element.name());
+            overwrite(element.path(), offsetof(shm::SegmentLayout, element_bytes), number | 1U);
+            expect_refusal<BadSegment>(kind, element, "damaged", "remove it");
+        }
+    }
+}
+
+TEST(BadSegment, APackedValueOfALengthThatCannotBeIsRefused) {
+    const FreshName name("length");
+    const auto sut = Value<std::string>::create(name.name(), "text");
+    std::ifstream file(name.path(), std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::size_t text = bytes.find("text");
+    ASSERT_NE(text, std::string::npos);
+    // A word of length, then a byte that says of what, then the text.
+    overwrite(name.path(), text - 9, ~std::uint64_t{0});
+    EXPECT_THROW(sut.load(), BadSegment);
+    overwrite(name.path(), text - 9, std::uint64_t{2});
+    EXPECT_THROW(sut.load(), BadSegment) << "half of it";
+    sut.store("more");
+    EXPECT_EQ(sut.load(), "more");
+}
+
+TEST(BadSegment, ObjectsOfAManagerAreCheckedAsFilesAre) {
+    const FreshName name("manager");
+    const Manager manager = Manager::create(name.name());
+    static_cast<void>(manager.queue<int>("numbers"));
+    constexpr std::size_t kWindow = std::size_t{1} << shm::Directory::kWindowShift;
+    const auto refuses = [&](std::size_t offset, auto value, const std::string& says) {
+        decltype(value) was{};
+        const int descriptor = ::open(name.path().c_str(), O_RDWR | O_CLOEXEC);
+        ASSERT_EQ(pread(descriptor, &was, sizeof was, static_cast<off_t>(kWindow + offset)),
+                  static_cast<ssize_t>(sizeof was));
+        close(descriptor);
+        overwrite(name.path(), kWindow + offset, value);
+        try {
+            manager.queue<int>("numbers");
+            ADD_FAILURE() << "it was opened";
+        } catch (const BadSegment& refusal) {
+            const std::string text = refusal.what();
+            EXPECT_NE(text.find("Manager \"" + name.name() + "\": \"numbers\""), std::string::npos)
+                << text;
+            EXPECT_NE(text.find(says), std::string::npos) << text;
+        }
+        overwrite(name.path(), kWindow + offset, was);
+        static_cast<void>(manager.queue<int>("numbers"));
+    };
+    using Layout = shm::SegmentLayout;
+    refuses(offsetof(Layout, magic), std::uint64_t{1}, "wrong magic");
+    refuses(offsetof(Layout, ready), std::uint32_t{0}, "never completed");
+    refuses(offsetof(Layout, total_bytes), std::uint64_t{kWindow} * 2, "is truncated");
+    refuses(offsetof(Layout, body_offset), std::uint64_t{kWindow}, "damaged header");
+    refuses(offsetof(Layout, type_signature), std::uint64_t{1}, "values of type int");
+}
+
 // Files that may not be opened.
 
 TEST(NotPermitted, LinksAreRefused) {
-    for (const Kind& kind : kinds()) {
+    for (const Kind& kind : all_kinds()) {
         const FreshName target("target");
         const FreshName name("link");
         kind.create(target.name());
@@ -364,7 +448,7 @@ TEST(NotPermitted, LinksAreRefused) {
 
 TEST(NotPermitted, WhatIsNoPlainFileIsRefused) {
     const Watchdog watchdog(60);
-    for (const Kind& kind : kinds()) {
+    for (const Kind& kind : all_kinds()) {
         const FreshName name("special");
         ASSERT_EQ(mkdir(name.path().c_str(), 0700), 0);
         expect_refusal<NotPermitted>(kind, name, "not a plain file", "remove it");

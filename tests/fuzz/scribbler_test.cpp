@@ -12,10 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "sluice/array.hpp"
 #include "sluice/byte_pipe.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/queue.hpp"
+#include "sluice/value.hpp"
 
 namespace sluice::fuzz {
 namespace {
@@ -188,6 +190,33 @@ TEST(Scribbler, ABytePipeNeitherCrashesNorHangs) {
         };
         for (unsigned left = kOperations; left != 0; --left) {
             user.tries(operate);
+        }
+    });
+}
+
+// Readers only: a lock that is scribbled on has an owner who never had it, and lives.
+TEST(Scribbler, ReadersOfAValueNeitherCrashNorHang) {
+    const FreshName name("scribble");
+    const auto made =
+        Value<std::string>::create(name.name(), std::string(300, 'v'), {.bytes_max = 600});
+    run(name, [&](User& user) {
+        const auto value = Value<std::string>::open(name.name());
+        for (unsigned left = kOperations; left != 0; --left) {
+            user.tries([&] { static_cast<void>(value.load().size() + value.version()); });
+        }
+    });
+}
+
+TEST(Scribbler, ReadersOfAnArrayNeitherCrashNorHang) {
+    using Element = std::array<std::uint64_t, 3>;
+    const FreshName name("scribble");
+    const auto made = Array<Element>::create(name.name(), 50);
+    run(name, [&](User& user) {
+        const auto array = Array<Element>::open(name.name());
+        for (unsigned left = kOperations; left != 0; --left) {
+            user.tries([&] {
+                static_cast<void>(array.load(static_cast<std::int64_t>(left % array.size())));
+            });
         }
     });
 }

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
+#include <string>
+#include <thread>
 
 #include "support/processes.hpp"
 #include "support/words.hpp"
@@ -88,6 +91,49 @@ TEST(GuardedWord, AReaderNeedsNoPlaceAmongTheMembers) {
         EXPECT_EQ(sut.me(), kNobody);
     });
     EXPECT_EQ(reader.join(), 0);
+}
+
+TEST(GuardedWord, KeepsValuesOfAnyLengthUpToTheMost) {
+    test::SizedValue sut(16, "abc", ~0ULL - 1);
+    EXPECT_EQ(sut.read(), "abc");
+    ASSERT_EQ(sut.begin(), LockResult::done);
+    for (const std::string& text :
+         {std::string(), std::string("x"), std::string(16, 'y'), std::string("12345678")}) {
+        sut.commit(text);
+        EXPECT_EQ(sut.read(), text);
+    }
+    EXPECT_TRUE(sut.end());
+}
+
+TEST(GuardedWord, ALengthBeyondTheBufferIsNotFollowed) {
+    test::SizedValue sut(16, "abc");
+    const std::uint64_t length = ~0ULL;
+    std::memcpy(sut.word().buffer(0), &length, sizeof length);
+    std::array<std::byte, 64> room{};
+    room.fill(std::byte{7});
+    EXPECT_EQ(sut.word().read_sized(room), length) << "for the caller to refuse";
+    EXPECT_EQ(room[16], std::byte{7}) << "no more is copied than there is";
+}
+
+TEST(GuardedWord, ThreadsReadWholeTextsWhileAnotherWrites) {
+    test::SizedValue sut(200, "a");
+    std::atomic<bool> done{false};
+    std::thread writer([&] {
+        ASSERT_EQ(sut.begin(), LockResult::done);
+        for (int number = 0; number < 20'000; ++number) {
+            const int which = number % 26;
+            sut.commit(std::string(static_cast<std::size_t>(1 + which * 7),
+                                   static_cast<char>('a' + which)));
+        }
+        EXPECT_TRUE(sut.end());
+        done.store(true);
+    });
+    while (!done.load()) {
+        const std::string text = sut.read();
+        ASSERT_EQ(text.size(), 1U + static_cast<unsigned>(text.front() - 'a') * 7U);
+        ASSERT_EQ(text.find_first_not_of(text.front()), std::string::npos);
+    }
+    writer.join();
 }
 
 }  // namespace

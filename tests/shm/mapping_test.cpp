@@ -395,5 +395,100 @@ TEST(PathOf, OtherNamesAreRefused) {
     }
 }
 
+// Windows: parts of a file.
+
+constexpr FileWindow kWindow{1ULL << 40U, 1ULL << 40U};
+constexpr FileWindow kNext{2ULL << 40U, 1ULL << 40U};
+
+TEST(MappingWindow, IsMemoryOfItsOwn) {
+    Failure failure;
+    const auto file = Mapping::create_anonymous("test", 5000, {}, failure);
+    auto sut = file->reopen(failure);
+    auto next = file->reopen(failure);
+    ASSERT_TRUE(sut && next) << failure.text;
+    ASSERT_TRUE(sut->hold_window(kWindow, failure)) << failure.text;
+    ASSERT_TRUE(next->hold_window(kNext, failure)) << failure.text;
+    const std::uint64_t before = file->bytes_allocated();
+    ASSERT_TRUE(sut->create_in_window(10'000, {}, failure)) << failure.text;
+    ASSERT_TRUE(next->create_in_window(10'000, {}, failure)) << failure.text;
+    EXPECT_EQ(file->bytes_allocated(), before + sut->bytes() + next->bytes());
+    std::memset(sut->data(), 1, sut->bytes());
+    std::memset(next->data(), 2, next->bytes());
+    EXPECT_EQ(file->data()[0], std::byte{0});
+    EXPECT_EQ(sut->data()[9'999], std::byte{1});
+    const auto value = pattern(30'000);
+    ASSERT_TRUE(sut->write_beyond(1ULL << 36U, value, failure)) << failure.text;
+    std::vector<std::byte> read(value.size());
+    ASSERT_TRUE(sut->read_beyond(1ULL << 36U, read, failure)) << failure.text;
+    EXPECT_EQ(read, value);
+    EXPECT_TRUE(file->clear_window(kWindow));
+    EXPECT_EQ(file->bytes_allocated(), before + next->bytes());
+    EXPECT_EQ(sut->data()[9'999], std::byte{0});
+    EXPECT_EQ(next->data()[9'999], std::byte{2});
+}
+
+TEST(MappingWindow, NothingIsWrittenOrClearedBeyondItsEnd) {
+    Failure failure;
+    const auto file = Mapping::create_anonymous("test", 5000, {}, failure);
+    auto sut = file->reopen(failure);
+    ASSERT_TRUE(sut->hold_window(kWindow, failure));
+    ASSERT_TRUE(sut->create_in_window(4096, {}, failure)) << failure.text;
+    auto next = file->reopen(failure);
+    ASSERT_TRUE(next->hold_window(kNext, failure));
+    ASSERT_TRUE(next->create_in_window(4096, {}, failure)) << failure.text;
+    std::memset(next->data(), 2, next->bytes());
+    const std::uint64_t room = kWindow.bytes - sut->bytes();
+    std::vector<std::byte> value = pattern(100);
+    EXPECT_FALSE(sut->write_beyond(room - 99, value, failure));
+    EXPECT_EQ(failure.error, EFBIG);
+    EXPECT_FALSE(sut->write_beyond(~0ULL - 50, value, failure));
+    EXPECT_FALSE(sut->read_beyond(room, value, failure));
+    EXPECT_EQ(failure.kind, FailureKind::bad_segment);
+    sut->release_beyond(room, 4096);
+    sut->release_beyond(0, room + 4096);
+    EXPECT_EQ(next->data()[0], std::byte{2});
+    failure = {};
+    EXPECT_TRUE(sut->write_beyond(room - 100, value, failure)) << failure.text;
+    auto large = file->reopen(failure);
+    ASSERT_TRUE(large->hold_window({3ULL << 40U, 1ULL << 30U}, failure));
+    EXPECT_FALSE(large->create_in_window((1ULL << 30U) + 1, {}, failure));
+    EXPECT_EQ(failure.error, EFBIG);
+}
+
+TEST(MappingWindow, IsHeldUntilItsLastHolderEnds) {
+    Failure failure;
+    const auto file = Mapping::create_anonymous("test", 5000, {}, failure);
+    EXPECT_FALSE(file->is_window_held(kWindow));
+    auto sut = file->reopen(failure);
+    ASSERT_TRUE(sut->hold_window(kWindow, failure));
+    EXPECT_TRUE(file->is_window_held(kWindow));
+    EXPECT_FALSE(file->is_window_held(kNext));
+    Child child([] { pause(); });
+    sut.reset();
+    EXPECT_TRUE(file->is_window_held(kWindow)) << "the child has inherited it";
+    child.kill_and_join();
+    EXPECT_FALSE(file->is_window_held(kWindow));
+}
+
+TEST(MappingWindow, TravelsWithItsPlace) {
+    Failure failure;
+    const auto file = Mapping::create_anonymous("test", 5000, {}, failure);
+    auto sut = file->reopen(failure);
+    ASSERT_TRUE(sut->hold_window(kWindow, failure));
+    ASSERT_TRUE(sut->create_in_window(8192, {}, failure)) << failure.text;
+    sut->data()[8000] = std::byte{9};
+    auto received = Mapping::receive(sut->pass(), 4096, failure);
+    ASSERT_TRUE(received) << failure.text;
+    EXPECT_EQ(received->bytes(), 4096U);
+    ASSERT_TRUE(received->extend_to(8192, "it", failure)) << failure.text;
+    EXPECT_EQ(received->data()[8000], std::byte{9});
+    EXPECT_FALSE(received->extend_to(kWindow.bytes + 4096, "it", failure));
+    EXPECT_EQ(failure.kind, FailureKind::bad_segment);
+    std::byte* twice = received->map_twice(4096, 4096, failure);
+    ASSERT_NE(twice, nullptr) << failure.text;
+    EXPECT_EQ(twice[4096 + 8000 - 4096], std::byte{9});
+    munmap(twice, 8192);
+}
+
 }  // namespace
 }  // namespace sluice::shm

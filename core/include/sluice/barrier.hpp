@@ -98,16 +98,17 @@ class Barrier {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<Barrier>;
     static std::shared_ptr<detail::BarrierCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::BarrierCore>(
             [&] { return std::make_shared<detail::BarrierCore>(parcel); });
     }
     explicit Barrier(std::shared_ptr<detail::BarrierCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::BarrierCore> make(std::string_view name, detail::SyncOpen how,
-                                                     unsigned parties,
+    static std::shared_ptr<detail::BarrierCore> make(const shm::SegmentPlace& place,
+                                                     detail::SyncOpen how, unsigned parties,
                                                      const BarrierOptions& options) {
-        return std::make_shared<detail::BarrierCore>(name, how, parties, options.wait,
+        return std::make_shared<detail::BarrierCore>(place, how, parties, options.wait,
                                                      options.memory, options.permissions);
     }
 

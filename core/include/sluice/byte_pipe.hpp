@@ -166,7 +166,8 @@ struct BytePipe {
 
  private:
     BytePipe(ByteConnection one, ByteConnection two);
-    static BytePipe make(std::string_view name, bool create_if_missing, bool open_if_there,
+    friend class Manager;
+    static BytePipe make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
                          const BytePipeOptions& options);
 };
 

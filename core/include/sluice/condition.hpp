@@ -120,6 +120,7 @@ class Condition {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<Condition>;
     static std::shared_ptr<detail::ConditionCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::ConditionCore>(
@@ -127,9 +128,10 @@ class Condition {
     }
     using Core = detail::ConditionCore;
     explicit Condition(std::shared_ptr<Core> core) : core_(std::move(core)) {}
-    static std::shared_ptr<Core> make(std::string_view name, detail::SyncOpen how,
+    static std::shared_ptr<Core> make(const shm::SegmentPlace& place, detail::SyncOpen how,
                                       const ConditionOptions& options) {
-        return std::make_shared<Core>(name, how, options.wait, options.memory, options.permissions);
+        return std::make_shared<Core>(place, how, options.wait, options.memory,
+                                      options.permissions);
     }
 
     template <class L>

@@ -80,15 +80,17 @@ class Event {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<Event>;
     static std::shared_ptr<detail::EventCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::EventCore>(
             [&] { return std::make_shared<detail::EventCore>(parcel); });
     }
     explicit Event(std::shared_ptr<detail::EventCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::EventCore> make(std::string_view name, detail::SyncOpen how,
+    static std::shared_ptr<detail::EventCore> make(const shm::SegmentPlace& place,
+                                                   detail::SyncOpen how,
                                                    const EventOptions& options) {
-        return std::make_shared<detail::EventCore>(name, how, options.wait, options.memory,
+        return std::make_shared<detail::EventCore>(place, how, options.wait, options.memory,
                                                    options.permissions);
     }
 

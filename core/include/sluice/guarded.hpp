@@ -197,6 +197,7 @@ class Guarded {
 
  private:
     friend class Draft<T>;
+    friend class Manager;
     static constexpr std::size_t kWordBytes =
         shm::round_up(plain_bytes<T> == 0 ? 1 : plain_bytes<T>, sizeof(std::uint64_t));
     struct Words {
@@ -212,18 +213,18 @@ class Guarded {
             [&] { return std::make_shared<detail::GuardedCore>(parcel, shape); });
     }
     explicit Guarded(std::shared_ptr<detail::GuardedCore> core) : core_(std::move(core)) {}
-    Guarded(std::string_view name, detail::SyncOpen how, const T& initial,
+    Guarded(const shm::SegmentPlace& place, detail::SyncOpen how, const T& initial,
             const GuardedOptions& options) {
         Words words{};
         store_plain(words.bytes, initial);
-        core_ = core_of(name, how, words, options);
+        core_ = core_of(place, how, words, options);
     }
-    static std::shared_ptr<detail::GuardedCore> core_of(std::string_view name, detail::SyncOpen how,
-                                                        const Words& initial,
+    static std::shared_ptr<detail::GuardedCore> core_of(const shm::SegmentPlace& place,
+                                                        detail::SyncOpen how, const Words& initial,
                                                         const GuardedOptions& options) {
         const detail::GuardedShape shape{initial.bytes, type_signature<T>(), type_description<T>(),
                                          options.wait};
-        return std::make_shared<detail::GuardedCore>(name, how, shape, options.memory,
+        return std::make_shared<detail::GuardedCore>(place, how, shape, options.memory,
                                                      options.permissions);
     }
     // Of the committed value: nobody else writes.

@@ -36,11 +36,12 @@ struct LockOptions {
 
 namespace detail {
 
-inline std::shared_ptr<LockCore> make_lock(LockKind kind, std::string_view name, SyncOpen how,
-                                           const LockOptions& options) {
+inline std::shared_ptr<LockCore> make_lock(LockKind kind, const shm::SegmentPlace& place,
+                                           SyncOpen how, const LockOptions& options) {
     const bool raises = options.on_abandoned == OnAbandoned::raise;
     return LockCore::make(
-        name, how, {kind, options.wait, raises ? shm::IfAbandoned::refuse : shm::IfAbandoned::take},
+        place, how,
+        {kind, options.wait, raises ? shm::IfAbandoned::refuse : shm::IfAbandoned::take},
         options.memory, options.permissions);
 }
 
@@ -131,8 +132,9 @@ class Lock {
             [&] { return std::make_shared<detail::LockCore>(parcel, detail::LockKind::lock); });
     }
     friend class Condition;
-    Lock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
-        : core_(detail::make_lock(detail::LockKind::lock, name, how, options)) {}
+    friend class Manager;
+    Lock(const shm::SegmentPlace& place, detail::SyncOpen how, const LockOptions& options)
+        : core_(detail::make_lock(detail::LockKind::lock, place, how, options)) {}
 
     std::shared_ptr<detail::LockCore> core_;
 };
@@ -206,8 +208,9 @@ class RLock {
             [&] { return std::make_shared<detail::LockCore>(parcel, detail::LockKind::rlock); });
     }
     friend class Condition;
-    RLock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
-        : core_(detail::make_lock(detail::LockKind::rlock, name, how, options)) {}
+    friend class Manager;
+    RLock(const shm::SegmentPlace& place, detail::SyncOpen how, const LockOptions& options)
+        : core_(detail::make_lock(detail::LockKind::rlock, place, how, options)) {}
 
     std::shared_ptr<detail::LockCore> core_;
 };

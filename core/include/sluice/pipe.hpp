@@ -70,7 +70,7 @@ class SlotChannel final : public ConnectionCore {
         std::shared_ptr<SlotChannel> second{};
     };
 
-    static Ends make(std::string_view name, bool create_if_missing, bool open_if_there,
+    static Ends make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
                      const PipeOptions& options, std::string object);
     static std::shared_ptr<SlotChannel> unpack(Unparcel& parcel);
 
@@ -264,16 +264,16 @@ class SlotChannel final : public ConnectionCore {
 };
 
 template <class T>
-typename SlotChannel<T>::Ends SlotChannel<T>::make(std::string_view name, bool create_if_missing,
-                                                   bool open_if_there, const PipeOptions& options,
-                                                   std::string object) {
+typename SlotChannel<T>::Ends SlotChannel<T>::make(const shm::SegmentPlace& place,
+                                                   bool create_if_missing, bool open_if_there,
+                                                   const PipeOptions& options, std::string object) {
     require_capacity(options.capacity, object);
     shm::SegmentSpec spec = SlotChannel::spec();
     spec.capacity = std::bit_ceil(std::uint64_t{options.capacity});
     spec.options = static_cast<std::uint32_t>(options.wait) |
                    (options.duplex ? 0U : PipeSegment::kSimplexOption);
     spec.body_bytes = sizeof(PipeLayout) + 2 * ring_bytes(spec.capacity);
-    auto pipe = make_pipe_segment(name, create_if_missing, open_if_there, spec, options.memory,
+    auto pipe = make_pipe_segment(place, create_if_missing, open_if_there, spec, options.memory,
                                   options.permissions, object, [](shm::Segment& made) {
                                       new (made.body()) PipeLayout{};
                                       Ring::initialise(ring_memory(made, 0), made.capacity());
@@ -503,6 +503,7 @@ struct Pipe {
  private:
     template <class>
     friend struct detail::Passing;
+    friend class Manager;
 
     Pipe(Connection<T> one, Connection<T> two) : first(std::move(one)), second(std::move(two)) {}
 
@@ -523,24 +524,24 @@ struct Pipe {
         shape.object = std::move(object);
         return shape;
     }
-    static Pipe make(std::string_view name, bool create_if_missing, bool open_if_there,
+    static Pipe make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
                      const PipeOptions& options) {
         if constexpr (Plain<T>) {
-            auto ends = detail::SlotChannel<T>::make(name, create_if_missing, open_if_there,
-                                                     options, object(name));
+            auto ends = detail::SlotChannel<T>::make(place, create_if_missing, open_if_there,
+                                                     options, object(place.name));
             return Pipe(Connection<T>(std::move(ends.first)),
                         Connection<T>(std::move(ends.second)));
         } else {
             constexpr std::size_t kMessageBytes = 256;
             constexpr std::size_t kRingBytesMin = 64U << 10U;
-            detail::require_capacity(options.capacity, object(name));
-            detail::ByteChannelShape shape = packed_shape(object(name));
+            detail::require_capacity(options.capacity, object(place.name));
+            detail::ByteChannelShape shape = packed_shape(object(place.name));
             shape.ring_bytes = options.capacity * kMessageBytes < kRingBytesMin
                                    ? kRingBytesMin
                                    : options.capacity * kMessageBytes;
             shape.duplex = options.duplex;
             shape.wait = options.wait;
-            auto ends = detail::ByteChannel::make(name, create_if_missing, open_if_there, shape,
+            auto ends = detail::ByteChannel::make(place, create_if_missing, open_if_there, shape,
                                                   options.memory, options.permissions);
             using Channel = detail::PackedChannel<T>;
             return Pipe(Connection<T>(std::make_shared<Channel>(std::move(ends.first))),

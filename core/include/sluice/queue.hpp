@@ -323,6 +323,7 @@ class Queue {
     std::uint64_t memory_bytes() const { return core_->segment().mapping().bytes_allocated(); }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<Queue>;
     static std::shared_ptr<detail::QueueCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::QueueCore>(
@@ -369,7 +370,7 @@ class Queue {
         }
         return name;
     }
-    static std::shared_ptr<detail::QueueCore> make(std::string_view name,
+    static std::shared_ptr<detail::QueueCore> make(const shm::SegmentPlace& place,
                                                    detail::QueueCore::Open how,
                                                    const QueueOptions& options) {
         if (options.slot_bytes > kSlotBytesMax) {
@@ -377,7 +378,7 @@ class Queue {
                                         std::to_string(kSlotBytesMax) + ", not " +
                                         std::to_string(options.slot_bytes));
         }
-        return detail::QueueCore::make(name, how, shape(options), options.memory,
+        return detail::QueueCore::make(place, how, shape(options), options.memory,
                                        options.permissions);
     }
     static detail::QueueShape shape(const QueueOptions& options) {

@@ -115,14 +115,15 @@ class RWLock {
     std::string_view name() const { return core_->sync().segment().name(); }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<RWLock>;
     explicit RWLock(std::shared_ptr<detail::RwLockCore> core) : core_(std::move(core)) {}
     static std::shared_ptr<detail::RwLockCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::RwLockCore>(
             [&] { return std::make_shared<detail::RwLockCore>(parcel); });
     }
-    RWLock(std::string_view name, detail::SyncOpen how, const LockOptions& options)
-        : core_(std::make_shared<detail::RwLockCore>(name, how, options.wait,
+    RWLock(const shm::SegmentPlace& place, detail::SyncOpen how, const LockOptions& options)
+        : core_(std::make_shared<detail::RwLockCore>(place, how, options.wait,
                                                      options.on_abandoned == OnAbandoned::raise
                                                          ? shm::IfAbandoned::refuse
                                                          : shm::IfAbandoned::take,

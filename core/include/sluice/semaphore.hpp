@@ -73,11 +73,11 @@ class SemaphoreHandle {
 
  protected:
     explicit SemaphoreHandle(std::shared_ptr<SemaphoreCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<SemaphoreCore> make(shm::SegmentKind kind, std::string_view name,
-                                               SyncOpen how, unsigned value,
-                                               const SemaphoreOptions& options) {
+    static std::shared_ptr<SemaphoreCore> make(shm::SegmentKind kind,
+                                               const shm::SegmentPlace& place, SyncOpen how,
+                                               unsigned value, const SemaphoreOptions& options) {
         return std::make_shared<SemaphoreCore>(
-            name, how,
+            place, how,
             SemaphoreCore::Wanted{kind, value,
                                   options.owned ? shm::Permits::owned : shm::Permits::counted,
                                   options.wait},
@@ -122,6 +122,7 @@ class Semaphore : public detail::SemaphoreHandle {
     static void unlink(std::string_view name) { detail::SyncCore::unlink("Semaphore", name); }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<Semaphore>;
     static std::shared_ptr<detail::SemaphoreCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::SemaphoreCore>(
@@ -163,6 +164,7 @@ class BoundedSemaphore : public detail::SemaphoreHandle {
     }
 
  private:
+    friend class Manager;
     friend detail::PassingShared<BoundedSemaphore>;
     static std::shared_ptr<detail::SemaphoreCore> received(detail::Unparcel& parcel) {
         return parcel.take_object<detail::SemaphoreCore>(

@@ -1,14 +1,18 @@
 // All of Sluice. One header a noun where compile time matters: msgpack.hpp is by far the largest.
 #pragma once
 
+#include "sluice/array.hpp"
 #include "sluice/barrier.hpp"
 #include "sluice/byte_pipe.hpp"
 #include "sluice/codec.hpp"
 #include "sluice/condition.hpp"
+#include "sluice/dict.hpp"
 #include "sluice/error.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
+#include "sluice/list.hpp"
 #include "sluice/lock.hpp"
+#include "sluice/manager.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/placement.hpp"
@@ -18,4 +22,5 @@
 #include "sluice/rw_lock.hpp"
 #include "sluice/semaphore.hpp"
 #include "sluice/topology.hpp"
+#include "sluice/value.hpp"
 #include "sluice/wait.hpp"

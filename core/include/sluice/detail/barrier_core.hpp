@@ -15,7 +15,7 @@ namespace sluice::detail {
 /// One barrier in this process; shared by all copies of a handle.
 class BarrierCore : public std::enable_shared_from_this<BarrierCore> {
  public:
-    BarrierCore(std::string_view name, SyncOpen how, std::uint32_t parties, Wait wait,
+    BarrierCore(const shm::SegmentPlace& place, SyncOpen how, std::uint32_t parties, Wait wait,
                 const shm::MemoryOptions& memory, unsigned permissions);
     explicit BarrierCore(Unparcel& parcel);
 

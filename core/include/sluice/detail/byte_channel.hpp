@@ -33,7 +33,7 @@ class ByteChannel final : public ConnectionCore {
         std::shared_ptr<ByteChannel> first{};
         std::shared_ptr<ByteChannel> second{};
     };
-    static Ends make(std::string_view name, bool create_if_missing, bool open_if_there,
+    static Ends make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
                      const ByteChannelShape& shape, const shm::MemoryOptions& memory,
                      unsigned permissions);
 

@@ -13,8 +13,8 @@ namespace sluice::detail {
 class ConditionCore {
  public:
     /// Throws as Condition's makers say.
-    ConditionCore(std::string_view name, SyncOpen how, Wait wait, const shm::MemoryOptions& memory,
-                  unsigned permissions);
+    ConditionCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
+                  const shm::MemoryOptions& memory, unsigned permissions);
     explicit ConditionCore(Unparcel& parcel);
 
     /// Releases the lock, waits, and acquires it again. False when the deadline passed first.

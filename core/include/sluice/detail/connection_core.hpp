@@ -270,8 +270,9 @@ class ConnectionCore {
 
 /// Makes or opens the segment of a pipe; `initialise` fills the rings. Throws as the public
 /// constructors say.
-std::shared_ptr<PipeSegment> make_pipe_segment(std::string_view name, bool create_if_missing,
-                                               bool open_if_there, const shm::SegmentSpec& spec,
+std::shared_ptr<PipeSegment> make_pipe_segment(const shm::SegmentPlace& place,
+                                               bool create_if_missing, bool open_if_there,
+                                               const shm::SegmentSpec& spec,
                                                const shm::MemoryOptions& memory,
                                                unsigned permissions, std::string object,
                                                void (*initialise)(shm::Segment&));

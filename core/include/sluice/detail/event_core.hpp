@@ -12,8 +12,8 @@ namespace sluice::detail {
 /// One event in this process; shared by all copies of a handle.
 class EventCore {
  public:
-    EventCore(std::string_view name, SyncOpen how, Wait wait, const shm::MemoryOptions& memory,
-              unsigned permissions);
+    EventCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
+              const shm::MemoryOptions& memory, unsigned permissions);
     explicit EventCore(Unparcel& parcel);
 
     shm::EventWord& word() noexcept { return word_; }

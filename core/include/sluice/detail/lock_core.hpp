@@ -22,12 +22,12 @@ struct LockShape {
 
 class LockCore {
  public:
-    static std::shared_ptr<LockCore> make(std::string_view name, SyncOpen how,
+    static std::shared_ptr<LockCore> make(const shm::SegmentPlace& place, SyncOpen how,
                                           const LockShape& shape, const shm::MemoryOptions& memory,
                                           unsigned permissions);
     static void unlink(LockKind kind, std::string_view name);
 
-    LockCore(std::string_view name, SyncOpen how, const LockShape& shape,
+    LockCore(const shm::SegmentPlace& place, SyncOpen how, const LockShape& shape,
              const shm::MemoryOptions& memory, unsigned permissions);
     LockCore(Unparcel& parcel, LockKind kind);
     LockCore(const LockCore&) = delete;

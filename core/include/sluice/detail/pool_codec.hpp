@@ -212,9 +212,9 @@ inline constexpr std::size_t sum_bytes = (plain_bytes<S> + ... + 0);
 /// The bytes of some values, in a buffer of the caller's or, where they are not all small and
 /// plain, in this thread's.
 template <class... S>
-class Encoded {
+class EncodedCall {
  public:
-    explicit Encoded([[maybe_unused]] Inherited inherited, const S&... values) {
+    explicit EncodedCall([[maybe_unused]] Inherited inherited, const S&... values) {
         if constexpr (kSmall) {
             std::byte* at = small_;
             ((store_plain(at, values), at += plain_bytes<S>), ...);
@@ -223,9 +223,9 @@ class Encoded {
             (encode_value(*large_, values, inherited), ...);
         }
     }
-    Encoded(const Encoded&) = delete;
-    Encoded& operator=(const Encoded&) = delete;
-    ~Encoded() {
+    EncodedCall(const EncodedCall&) = delete;
+    EncodedCall& operator=(const EncodedCall&) = delete;
+    ~EncodedCall() {
         if (large_ != nullptr) {
             shrink(*large_);
         }

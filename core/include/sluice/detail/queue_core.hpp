@@ -76,8 +76,9 @@ class QueueCore {
  public:
     enum class Open { create, open, open_or_create };
 
-    /// `name` empty: anonymous. Throws as the public constructors say.
-    static std::shared_ptr<QueueCore> make(std::string_view name, Open how, const QueueShape& shape,
+    /// Without a name: anonymous. Throws as the public constructors say.
+    static std::shared_ptr<QueueCore> make(const shm::SegmentPlace& place, Open how,
+                                           const QueueShape& shape,
                                            const shm::MemoryOptions& memory, unsigned permissions);
     static void unlink(std::string_view name);
     /// The queue that a parent passed to this process: see detail/parcel.hpp.

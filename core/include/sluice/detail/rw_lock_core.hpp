@@ -11,8 +11,9 @@ namespace sluice::detail {
 
 class RwLockCore {
  public:
-    RwLockCore(std::string_view name, SyncOpen how, Wait wait, shm::IfAbandoned if_abandoned,
-               const shm::MemoryOptions& memory, unsigned permissions);
+    RwLockCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
+               shm::IfAbandoned if_abandoned, const shm::MemoryOptions& memory,
+               unsigned permissions);
     explicit RwLockCore(Unparcel& parcel);
     RwLockCore(const RwLockCore&) = delete;
     RwLockCore& operator=(const RwLockCore&) = delete;

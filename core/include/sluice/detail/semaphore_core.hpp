@@ -20,7 +20,7 @@ class SemaphoreCore {
         Wait wait{};
     };
     /// Errors: as SyncCore's; std::invalid_argument: a number of permits that cannot be.
-    SemaphoreCore(std::string_view name, SyncOpen how, const Wanted& wanted,
+    SemaphoreCore(const shm::SegmentPlace& place, SyncOpen how, const Wanted& wanted,
                   const shm::MemoryOptions& memory, unsigned permissions);
     SemaphoreCore(Unparcel& parcel, shm::SegmentKind kind);
 

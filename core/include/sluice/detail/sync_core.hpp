@@ -48,7 +48,7 @@ class SyncCore {
 
     /// Errors: std::invalid_argument: a name that cannot be one; std::system_error: the name is
     /// taken, or missing, or there is no memory; BadSegment: something else, or damaged.
-    SyncCore(std::string_view name, SyncOpen how, const SyncShape& shape,
+    SyncCore(const shm::SegmentPlace& place, SyncOpen how, const SyncShape& shape,
              const shm::MemoryOptions& memory, unsigned permissions);
 
     /// The object that comes next in a parcel. Errors: as Unparcel::take_segment().
@@ -66,6 +66,7 @@ class SyncCore {
     std::byte* body() const noexcept { return segment_->body(); }
     shm::Members& members() const noexcept { return segment_->members(); }
     const shm::Segment& segment() const noexcept { return *segment_; }
+    const std::shared_ptr<shm::Segment>& shared_segment() const noexcept { return segment_; }
     Wait wait() const noexcept { return wait_; }
     /// The maker's, without the bits that say how it waits.
     std::uint32_t options() const noexcept { return segment_->options() & ~kWaitMask; }
@@ -78,7 +79,7 @@ class SyncCore {
 
  private:
     shm::MemberId join();
-    bool try_open(std::string_view name, SyncOpen how, const shm::SegmentSpec& spec,
+    bool try_open(const shm::SegmentPlace& place, SyncOpen how, const shm::SegmentSpec& spec,
                   const SyncShape& shape);
     void adopt_segment(const SyncShape& shape);
 

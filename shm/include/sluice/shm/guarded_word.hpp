@@ -19,6 +19,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "sluice/shm/lock_word.hpp"
 
@@ -89,6 +90,16 @@ class GuardedWord {
         layout_->version.store(next, std::memory_order_release);  // R1
     }
 
+    /// The same of values that differ in length: a word with it, then as many bytes. Of `room` as
+    /// much is filled as fits; returns the length, which is input: it may be any.
+    std::uint64_t read_sized(std::span<std::byte> room) const noexcept;
+    /// `value` must fit. Commit store: `version`.
+    void commit_sized(std::span<const std::byte> value) noexcept;
+    /// The most bytes that it may have, where the whole value has that many.
+    static constexpr std::size_t sized_bytes_max(std::size_t value_bytes) noexcept {
+        return value_bytes - sizeof(std::uint64_t);
+    }
+
     std::uint64_t version() const noexcept {
         return layout_->version.load(std::memory_order_acquire);  // A1
     }
@@ -128,6 +139,7 @@ class GuardedWord {
     GuardedLayout* layout_;
     std::byte* buffers_;
     std::size_t stride_;
+    std::size_t value_bytes_;
     Members* members_;
     LockWord lock_;
 };

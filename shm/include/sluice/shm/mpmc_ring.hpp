@@ -179,6 +179,8 @@ inline void store_words(std::byte* slot, const std::byte* source) noexcept {
 /// once.
 class MpmcRing {
  public:
+    static constexpr unsigned kExtentShift = 36;  // 64 GiB of file offsets for each slot
+
     struct Shape {
         std::uint64_t capacity{};        // slots; a power of two
         std::uint64_t slot_bytes{};      // a multiple of 16
@@ -331,7 +333,6 @@ class MpmcRing {
     // A slot keeps this much of the memory beside it for the next value; more is given back at
     // once.
     static constexpr std::uint64_t kExtentKept = 64U << 10U;
-    static constexpr unsigned kExtentShift = 36;  // 64 GiB of file offsets for each slot
 
     // Constant after construction.
     MpmcRingLayout* layout_;

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "sluice/shm/mapping.hpp"
 #include "sluice/shm/members.hpp"
@@ -35,7 +36,12 @@ enum class SegmentKind : std::uint32_t {
     condition = 10,
     barrier = 11,
     guarded = 12,
-    pool = 13
+    pool = 13,
+    dict = 14,
+    list = 15,
+    value = 16,
+    array = 17,
+    manager = 18
 };
 
 /// "queue", "pipe", ...; "unknown" for a number that is none of them.
@@ -71,8 +77,8 @@ struct SegmentLayout {
 static_assert(sizeof(SegmentLayout) == 248 && offsetof(SegmentLayout, type_text) == 96);
 static_assert(offsetof(SegmentLayout, ready) == 244);
 
-/// What is to be made, or what an opener expects (then capacity, element_bytes and
-/// body_bytes are of no account).
+/// What is to be made, or what an opener expects (then capacity, element_bytes, body_bytes
+/// and beyond_bytes are of no account).
 struct SegmentSpec {
     SegmentKind kind{};
     std::uint64_t layout_signature{};
@@ -83,23 +89,55 @@ struct SegmentSpec {
     std::uint32_t options{};
     std::uint32_t member_capacity{512};
     std::size_t body_bytes{};
+    std::uint64_t beyond_bytes{};  // of offsets beyond it, for values beside their slots
     std::size_t body_alignment{kIsolationBytes};
+    std::size_t room_bytes{};  // behind the body: mapped, without memory as yet
+};
+
+/// Where segments live that are no files of their own: in windows of one file, under names of its
+/// own. Implemented by Directory (directory.hpp).
+class SegmentHome {
+ public:
+    virtual ~SegmentHome() = default;
+
+    /// A free window of its own, held; nothing is in it. Errors: environment, with ENOSPC: there is
+    /// none.
+    virtual std::optional<Mapping> make_window(Failure& failure) = 0;
+    /// Gives what lies complete in that window a name. False with error EEXIST when it is taken.
+    virtual bool publish(const Mapping& window, std::string_view name, Failure& failure) = 0;
+    /// The window of that name, held. Errors: environment, with ENOENT: there is none.
+    virtual std::optional<Mapping> open_window(std::string_view name, Failure& failure) = 0;
+    /// This process has unmapped that window, and holds it no more.
+    virtual void let_go(FileWindow window) noexcept = 0;
+    /// What that name is called in messages: Manager "house": "door".
+    virtual std::string describe(std::string_view name) const = 0;
+};
+
+/// What a segment is called, and where: in /dev/shm, or in a home.
+struct SegmentPlace {
+    SegmentPlace(std::string_view its_name = {}, std::shared_ptr<SegmentHome> its_home = {})
+        : name(its_name), home(std::move(its_home)) {}
+    SegmentPlace(const char* its_name) : name(its_name) {}
+    SegmentPlace(const std::string& its_name) : name(its_name) {}
+
+    std::string_view name;
+    std::shared_ptr<SegmentHome> home;
 };
 
 /// One mapped segment. Shared by all handles of a process; inherited by fork.
 class Segment {
  public:
-    /// Makes an anonymous segment; `initialise` fills the body before it is marked ready.
-    /// `name` empty: anonymous, else the file that appears, complete, in /dev/shm.
+    /// Makes a segment; `initialise` fills the body before it is marked ready.
+    /// Without a name: anonymous, else what appears, complete, in /dev/shm or in the home.
     /// Errors: environment (EEXIST: the name is taken), bad_argument.
     template <class Initialise>
-    static std::shared_ptr<Segment> create(std::string_view name, const SegmentSpec& spec,
+    static std::shared_ptr<Segment> create(const SegmentPlace& place, const SegmentSpec& spec,
                                            const MemoryOptions& options, mode_t mode,
                                            Failure& failure, Initialise&& initialise) {
-        auto segment = allocate(name, spec, options, mode, failure);
+        auto segment = allocate(place, spec, options, mode, failure);
         if (segment) {
             initialise(*segment);
-            if (!segment->publish(name, failure)) {
+            if (!segment->publish(failure)) {
                 return nullptr;
             }
         }
@@ -108,7 +146,7 @@ class Segment {
 
     /// Opens a named segment. Errors: environment (ENOENT: there is none), bad_segment: not ours,
     /// of another layout or type, truncated, of another registry; not_permitted: another user's.
-    static std::shared_ptr<Segment> open(std::string_view name, const SegmentSpec& expected,
+    static std::shared_ptr<Segment> open(const SegmentPlace& place, const SegmentSpec& expected,
                                          Failure& failure);
 
     /// Maps a segment of which this process has inherited the descriptors through execve(2); its
@@ -136,18 +174,21 @@ class Segment {
     const std::string& name() const noexcept { return name_; }  // "" for an anonymous one
     const Mapping& mapping() const noexcept { return mapping_; }
     Members& members() noexcept { return members_; }
+    /// Where it is no file of its own: what holds it.
+    const std::shared_ptr<SegmentHome>& home() const noexcept { return home_; }
 
  private:
     Segment() = default;
-    static std::shared_ptr<Segment> allocate(std::string_view name, const SegmentSpec& spec,
+    static std::shared_ptr<Segment> allocate(const SegmentPlace& place, const SegmentSpec& spec,
                                              const MemoryOptions& options, mode_t mode,
                                              Failure& failure);
-    bool publish(std::string_view name, Failure& failure);
+    bool publish(Failure& failure);
     bool adopt_header(const SegmentSpec& expected, const std::string& path, Failure& failure);
 
     Mapping mapping_{};
     Members members_{};
     std::string name_{};
+    std::shared_ptr<SegmentHome> home_{};
     std::uint64_t body_offset_{};
     std::uint64_t capacity_{};
     std::uint64_t element_bytes_{};

@@ -1,0 +1,73 @@
+// Making and opening arrays.
+#include "sluice/detail/array_core.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+namespace sluice::detail {
+namespace {
+
+constexpr std::uint64_t kCountMax = 1ULL << 32U;
+
+// What each element is at first, which SyncShape does not know.
+struct Shape : SyncShape {
+    std::span<const std::byte> first{};
+};
+
+Shape sync_shape(SyncOpen how, const ArrayShape& array) {
+    if (how != SyncOpen::open && (array.count == 0 || array.count > kCountMax)) {
+        throw std::invalid_argument("Array: has 1 to " + std::to_string(kCountMax) +
+                                    " elements, not " + std::to_string(array.count));
+    }
+    Shape shape;
+    shape.kind = shm::SegmentKind::array;
+    shape.noun = "Array";
+    shape.layout_signature = shm::ArrayWord::layout_signature();
+    shape.capacity = array.count;
+    shape.capacity_max = kCountMax;
+    shape.element_bytes = array.first.size();
+    // How large it is depends on the element, too: that is looked at below.
+    shape.body_bytes = [](std::uint64_t, std::uint32_t) { return sizeof(shm::ArrayLayout); };
+    shape.extra_bytes =
+        shm::ArrayWord::bytes(array.count, array.first.size()) - sizeof(shm::ArrayLayout);
+    shape.initialise = [](std::byte* body, const SyncShape& made, std::uint32_t) {
+        shm::ArrayWord::initialise(body, made.capacity, static_cast<const Shape&>(made).first);
+    };
+    shape.type_signature = array.type_signature;
+    shape.type_text = array.type_text;
+    shape.wait = array.wait;
+    shape.first = array.first;
+    return shape;
+}
+
+}  // namespace
+
+ArrayCore::ArrayCore(const shm::SegmentPlace& place, SyncOpen how, const ArrayShape& shape,
+                     const shm::MemoryOptions& memory, unsigned permissions)
+    : ArrayCore(SyncCore(place, how, sync_shape(how, shape), memory, permissions),
+                shape.first.size()) {}
+
+ArrayCore::ArrayCore(Unparcel& parcel, const ArrayShape& shape)
+    : ArrayCore(SyncCore(parcel, sync_shape(SyncOpen::open, shape)), shape.first.size()) {}
+
+ArrayCore::ArrayCore(SyncCore sync, std::size_t element_bytes)
+    : sync_(std::move(sync)),
+      word_(sync_.body(), sync_.members(), sync_.capacity(), element_bytes),
+      writer_(sync_, word_.lock()) {
+    if (shm::ArrayWord::bytes(sync_.capacity(), element_bytes) > sync_.segment().body_bytes()) {
+        sync_.throw_damaged();
+    }
+}
+
+void ArrayCore::throw_out_of_range(std::int64_t given) const {
+    throw std::out_of_range(sync_.object() + ": index " + std::to_string(given) +
+                            " is out of range, it has " + std::to_string(word_.count()) +
+                            " elements");
+}
+
+void ArrayCore::throw_length(std::size_t given) const {
+    throw std::length_error(sync_.object() + ": has " + std::to_string(word_.count()) +
+                            " elements, and was given " + std::to_string(given));
+}
+
+}  // namespace sluice::detail

@@ -1,0 +1,16 @@
+// The sweeps over dictionaries and lists, as tests.
+#include "crash/table_sweep.hpp"
+
+#include <gtest/gtest.h>
+
+#include "crash/report.hpp"
+
+namespace sluice::crash {
+namespace {
+
+TEST(KillSweep, Dict) {
+    Report::run([] { Report::add(sweep_dict()); });
+}
+
+}  // namespace
+}  // namespace sluice::crash
