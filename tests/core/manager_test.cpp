@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <shared_mutex>
 #include <stdexcept>
 #include <string>
@@ -511,6 +513,95 @@ TEST(Manager, AKilledOneLeavesNoLockBehind) {
         static_cast<void>(sut.lock());
     }
     // Objects end as they began: with the table alone.
+    EXPECT_EQ(sut.memory_bytes(), bytes_of_empty());
+}
+
+TEST(Manager, TheEndOfAPipeIsClosedByItsOwnersDeath) {
+    const Watchdog watchdog(60);
+    const Manager sut;
+    auto [parent, child_end] = sut.pipe<int>();
+    Child child([end = child_end] {
+        end.send(1);
+        await([] { return false; });
+    });
+    child_end.close();
+    EXPECT_EQ(parent.recv(), 1);
+    child.kill_and_join();
+    EXPECT_THROW(parent.recv(), Closed);
+    EXPECT_THROW(parent.send(1), Closed);
+}
+
+TEST(Manager, AnEndThatNobodyTookIsClosedWithItsLastHolder) {
+    const Watchdog watchdog(60);
+    const Manager sut;
+    auto [parent, child_end] = sut.pipe<std::string>();
+    Child child([] { await([] { return false; }); });  // it has inherited both, and uses none
+    child_end.close();
+    parent.send("nobody reads it");
+    EXPECT_FALSE(parent.try_recv());
+    child.kill_and_join();
+    EXPECT_THROW(parent.recv(), Closed);
+}
+
+// Several processes make, open, write and remove the same few names, and are killed at any moment.
+// Each value says under which name it was made.
+TEST(Manager, RandomDeathsLeaveItWhole) {
+    const Watchdog watchdog(120);
+    std::mt19937_64 random(test::announce_seed());
+    const Manager sut;
+    constexpr std::size_t kWorkers = 3;
+    constexpr int kDeaths = 150;
+    using Word = std::array<std::uint64_t, 4>;
+    const auto whole = [](const Word& word, std::uint64_t name) {
+        return word[0] == name && word[1] == word[2] && word[2] == word[3];
+    };
+    Shared<std::array<std::atomic<std::uint64_t>, kWorkers>> done;
+    Shared<std::atomic<int>> wrong;
+    const auto work = [&](std::size_t worker, std::uint64_t seed) {
+        std::mt19937_64 its(seed);
+        for (;;) {
+            const std::uint64_t name = its() % 4;
+            const std::string text = "value-" + std::to_string(name);
+            const auto value = sut.value<Word>(text, {name, 0, 0, 0});
+            if (!whole(value.load(), name)) {
+                wrong->store(1);
+            }
+            value.update([](Word& word) {
+                ++word[1];
+                ++word[2];
+                ++word[3];
+            });
+            if (its() % 8 == 0) {
+                static_cast<void>(sut.remove(text));
+            }
+            if (its() % 8 == 0) {
+                sut.queue<std::uint64_t>().put(name);
+            }
+            (*done)[worker].fetch_add(1);
+        }
+    };
+    std::vector<Child> workers(kWorkers);
+    for (int death = 0; death < kDeaths; ++death) {
+        const std::size_t worker = random() % kWorkers;
+        if (workers[worker].pid() > 0) {
+            workers[worker].kill_and_join();
+        }
+        const std::uint64_t before = (*done)[worker].load();
+        const std::uint64_t seed = random();
+        workers[worker] = Child([&] { work(worker, seed); });
+        const std::uint64_t more = random() % 20;
+        await([&] { return (*done)[worker].load() > before + more; });
+        ASSERT_EQ(wrong->load(), 0);
+    }
+    workers.clear();
+    for (const std::string& name : sut.names()) {
+        const auto number = static_cast<std::uint64_t>(name.back() - '0');
+        EXPECT_TRUE(whole(sut.value<Word>(name).load(), number)) << name;
+        EXPECT_TRUE(sut.remove(name));
+    }
+    for (int count = 0; count < 64; ++count) {
+        static_cast<void>(sut.lock());
+    }
     EXPECT_EQ(sut.memory_bytes(), bytes_of_empty());
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -99,6 +100,42 @@ TEST(Directory, ATakenWindowIsNotCleared) {
     EXPECT_EQ(windows.size(), 100U);
     for (int count = 0; count < 100; ++count) {
         EXPECT_EQ(held[static_cast<std::size_t>(count)]->body()[63], static_cast<std::byte>(count));
+    }
+}
+
+TEST(Directory, ThreadsMakeOpenAndRemoveAtOnce) {
+    const Watchdog watchdog(60);
+    const auto sut = make_directory();
+    std::atomic<int> makers{0};
+    const auto work = [&](unsigned seed) {
+        for (unsigned count = 0; count < 300; ++count) {
+            const std::string name = "n" + std::to_string((seed + count) % 3);
+            Failure failure;
+            auto segment = make_in(sut, name, failure);
+            if (segment) {
+                makers.fetch_add(1);
+                segment->body()[0] = std::byte{1};
+            } else if (failure.error == EEXIST) {
+                failure = {};
+                segment = Segment::open({name, sut}, small_spec(), failure);
+            }
+            ASSERT_TRUE(segment || failure.error == ENOENT) << failure.text;
+            if (count % 4 == 0) {
+                static_cast<void>(sut->remove(name, failure));
+            }
+        }
+    };
+    std::thread one(work, 0U);
+    std::thread other(work, 1U);
+    one.join();
+    other.join();
+    EXPECT_GT(makers.load(), 0);
+    Failure failure;
+    for (const DirectoryEntry& entry : sut->list(failure)) {
+        EXPECT_TRUE(sut->remove(entry.name, failure));
+    }
+    for (std::size_t index = 0; index < sut->layout().high.load(); ++index) {
+        EXPECT_EQ(state_at(*sut, index), DirectoryState::free) << index;
     }
 }
 
