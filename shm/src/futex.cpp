@@ -148,6 +148,9 @@ FutexResult futex_wait_any(std::span<const FutexWatch> watches, Deadline deadlin
         const long rc = syscall(SYS_futex_waitv, list, static_cast<unsigned>(watches.size()), 0U,
                                 timeout, CLOCK_MONOTONIC);
         if (rc >= 0) {
+            if (rc > 0) {
+                futex_wake(*watches[static_cast<std::size_t>(rc)].word, INT_MAX);
+            }
             return FutexResult::woken;
         }
         if (errno != EINTR) {

@@ -161,6 +161,27 @@ TEST(Futex, WakeOneCountsSleepersOfWaitForAny) {
     }
 }
 
+// The kernel rings a bell for one sleeper only: whoever he is, the others hear of it.
+TEST(Futex, WhoIsWokenByABellPassesItOn) {
+    const Watchdog watchdog(60);
+    if (!futex_waitv_available()) {
+        GTEST_SKIP() << "no futex_waitv: bells are not slept on";
+    }
+    const Shared<Words> words;
+    std::vector<Child> children;
+    for (int index = 0; index < 3; ++index) {
+        children.emplace_back([&] {
+            const FutexWatch both[] = {{&words->word, 0}, {&words->other, 0}};
+            EXPECT_EQ(futex_wait_any(both, Deadline::never()), FutexResult::woken);
+        });
+        await([&] { return test::sleeps_in_futex(children.back().pid()); });
+    }
+    EXPECT_EQ(futex_wake(words->other, 1), 1U);
+    for (Child& child : children) {
+        EXPECT_EQ(child.join(), 0);
+    }
+}
+
 TEST(Futex, SleepersThatWereKilledAreNotCounted) {
     const Watchdog watchdog(60);
     const Shared<Words> words;

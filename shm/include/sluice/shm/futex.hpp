@@ -50,6 +50,8 @@ struct FutexWatch {
 };
 
 /// Sleeps while every watched word holds its expected value (at most 128 words).
+/// Who is woken by another than the first wakes all who sleep on that one: it is a bell, which the
+/// kernel rings for one sleeper only, and a death may concern others than him.
 /// Blocks: as futex_wait. Where the kernel has no futex_waitv (before 5.16, or
 /// forbidden) it watches the first word only and sleeps in chunks of one millisecond,
 /// so that a change of the others is seen that late.
