@@ -284,8 +284,10 @@ Waited wait_until(EventCountLayout& events, Wait mode, SpinBudget& budget, Deadl
         }
     }
     for (SleepChunk chunk;;) {
-        auto others = stuck();
+        // Announced first: if what is waited for changes hands after we have asked whose bells to
+        // watch, the word has been raised, and the sleep does not begin.
         const EventCountLayout::Ticket ticket = events.announce();
+        auto others = stuck();
         barrier();
         if (attempt()) {
             events.retract(ticket);
