@@ -2,6 +2,7 @@
 #include "sluice/detail/array_core.hpp"
 
 #include <stdexcept>
+#include <utility>
 
 namespace sluice::detail {
 namespace {
@@ -43,7 +44,13 @@ Shape sync_shape(SyncOpen how, const ArrayShape& array) {
 
 ArrayCore::ArrayCore(const shm::SegmentPlace& place, SyncOpen how, const ArrayShape& shape,
                      const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(place, how, sync_shape(how, shape), memory, permissions),
+    : ArrayCore(SyncCore(place, how, sync_shape(how, shape), memory, permissions), shape) {}
+
+ArrayCore::ArrayCore(Unparcel& parcel, const ArrayShape& shape)
+    : ArrayCore(SyncCore(parcel, sync_shape(SyncOpen::open, shape)), shape) {}
+
+ArrayCore::ArrayCore(SyncCore sync, const ArrayShape& shape)
+    : sync_(std::move(sync)),
       word_(sync_.body(), sync_.members(), sync_.capacity(), shape.first.size()),
       writer_(sync_, word_.lock()) {
     if (shm::ArrayWord::bytes(sync_.capacity(), shape.first.size()) >

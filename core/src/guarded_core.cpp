@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "sluice/error.hpp"
 
@@ -76,7 +77,13 @@ Shape sync_shape(const GuardedShape& guarded) {
 
 GuardedCore::GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
                          const shm::MemoryOptions& memory, unsigned permissions)
-    : sync_(place, how, sync_shape(shape), memory, permissions),
+    : GuardedCore(SyncCore(place, how, sync_shape(shape), memory, permissions), shape) {}
+
+GuardedCore::GuardedCore(Unparcel& parcel, const GuardedShape& shape)
+    : GuardedCore(SyncCore(parcel, sync_shape(shape)), shape) {}
+
+GuardedCore::GuardedCore(SyncCore sync, const GuardedShape& shape)
+    : sync_(std::move(sync)),
       word_(sync_.body(), sync_.members(), sync_.capacity()),
       writer_(sync_, word_.lock()) {
     if (shape.bytes_max != 0

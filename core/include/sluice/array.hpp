@@ -25,6 +25,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/array_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/print.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -154,18 +155,28 @@ class Array {
 
  private:
     friend class Manager;
+    template <class>
+    friend struct detail::Passing;
 
     Array(const shm::SegmentPlace& place, detail::SyncOpen how, std::size_t size,
-          const ArrayOptions& options) {
-        std::byte first[kBytes]{};
-        if constexpr (std::is_default_constructible_v<T>) {
-            store_plain(first, T{});
+          const ArrayOptions& options)
+        : core_(std::make_shared<detail::ArrayCore>(place, how, shape(First(), size, options),
+                                                    options.memory, options.permissions)) {}
+    explicit Array(detail::Unparcel& parcel)
+        : core_(std::make_shared<detail::ArrayCore>(parcel, shape(First(), 1, {}))) {}
+
+    // What each element is at first.
+    struct First {
+        First() {
+            if constexpr (std::is_default_constructible_v<T>) {
+                store_plain(bytes, T{});
+            }
         }
-        core_ = std::make_shared<detail::ArrayCore>(
-            place, how,
-            detail::ArrayShape{size, first, type_signature<T>(), type_description<T>(),
-                               options.wait},
-            options.memory, options.permissions);
+        std::byte bytes[kBytes]{};
+    };
+    static detail::ArrayShape shape(const First& first, std::size_t size,
+                                    const ArrayOptions& options) {
+        return {size, first.bytes, type_signature<T>(), type_description<T>(), options.wait};
     }
 
     void write(std::uint64_t index, const T& value) const {
@@ -246,6 +257,14 @@ class Array<T>::Iterator {
 
     std::vector<T> values_;
     std::size_t index_{};
+};
+
+template <class T>
+struct detail::Passing<Array<T>> {
+    static void pack(const Array<T>& array, Parcel& parcel) {
+        parcel.put_segment(array.core_->sync().segment());
+    }
+    static Array<T> unpack(Unparcel& parcel) { return Array<T>(parcel); }
 };
 
 /// As Python prints a list, of one moment.

@@ -24,6 +24,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/guarded_core.hpp"
+#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/print.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -176,12 +177,19 @@ class Value {
 
  private:
     friend class Manager;
+    template <class>
+    friend struct detail::Passing;
 
     explicit Value(std::shared_ptr<detail::GuardedCore> core) : core_(std::move(core)) {}
     static std::shared_ptr<detail::GuardedCore> core_of(const shm::SegmentPlace& place,
                                                         detail::SyncOpen how,
                                                         const typename Codec::Words& initial,
                                                         const ValueOptions& options) {
+        return std::make_shared<detail::GuardedCore>(place, how, shape(initial, options),
+                                                     options.memory, options.permissions);
+    }
+    static detail::GuardedShape shape(const typename Codec::Words& initial,
+                                      const ValueOptions& options) {
         detail::GuardedShape shape;
         shape.initial = initial.span();
         shape.bytes_max = Codec::bytes_max(options.bytes_max);
@@ -190,11 +198,22 @@ class Value {
         shape.type_signature = type_signature<T>();
         shape.type_text = type_description<T>();
         shape.wait = options.wait;
-        return std::make_shared<detail::GuardedCore>(place, how, shape, options.memory,
-                                                     options.permissions);
+        return shape;
     }
 
     std::shared_ptr<detail::GuardedCore> core_;
+};
+
+template <class T>
+struct detail::Passing<Value<T>> {
+    static void pack(const Value<T>& value, Parcel& parcel) {
+        parcel.put_segment(value.core_->sync().segment());
+    }
+    static Value<T> unpack(Unparcel& parcel) {
+        const auto nothing = Value<T>::Codec::nothing();
+        return Value<T>(
+            std::make_shared<GuardedCore>(parcel, Value<T>::shape(nothing, ValueOptions{})));
+    }
 };
 
 /// As Python prints it.

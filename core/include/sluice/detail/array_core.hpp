@@ -27,6 +27,8 @@ class ArrayCore {
     /// Throws as Array's makers say.
     ArrayCore(const shm::SegmentPlace& place, SyncOpen how, const ArrayShape& shape,
               const shm::MemoryOptions& memory, unsigned permissions);
+    /// One that a parent passed to this process: see parcel.hpp.
+    ArrayCore(Unparcel& parcel, const ArrayShape& shape);
 
     /// From Python's: -1 is the last. Throws std::out_of_range.
     std::uint64_t index(std::int64_t given) const {
@@ -44,6 +46,7 @@ class ArrayCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    ArrayCore(SyncCore sync, const ArrayShape& shape);
     [[noreturn]] void throw_out_of_range(std::int64_t given) const;
 
     SyncCore sync_;

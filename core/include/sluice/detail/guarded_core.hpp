@@ -31,6 +31,8 @@ class GuardedCore {
  public:
     GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
                 const shm::MemoryOptions& memory, unsigned permissions);
+    /// One that a parent passed to this process: see parcel.hpp.
+    GuardedCore(Unparcel& parcel, const GuardedShape& shape);
     GuardedCore(const GuardedCore&) = delete;
     GuardedCore& operator=(const GuardedCore&) = delete;
 
@@ -51,6 +53,8 @@ class GuardedCore {
     const SyncCore& sync() const noexcept { return sync_; }
 
  private:
+    GuardedCore(SyncCore sync, const GuardedShape& shape);
+
     SyncCore sync_;
     shm::GuardedWord word_;
     WriterLock writer_;
