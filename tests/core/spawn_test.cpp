@@ -244,6 +244,29 @@ TEST(Spawn, PassesAManagerAndWhatIsInIt) {
     EXPECT_EQ(manager.queue<int>("made-there").get(), 7);
 }
 
+TEST(Spawn, PassesValuesAndArrays) {
+    const sluice::Value<long> plain(5);
+    const sluice::Value<std::string> packed("five", {.bytes_max = 50});
+    const sluice::Array<double> array(3);
+    const sluice::Manager manager;
+    const auto inside = manager.array<int>(2);
+    Process sut(
+        kSpawn,
+        [](const sluice::Value<long>& number, const sluice::Value<std::string>& text,
+           const sluice::Array<double>& levels, const sluice::Array<int>& its) {
+            number = number + 1;
+            text.update([](std::string& value) { value += " and one"; });
+            levels[-1] = 2.5;
+            its.fill(9);
+        },
+        plain, packed, array, inside);
+    EXPECT_EQ(run_to_end(sut), 0);
+    EXPECT_EQ(plain.load(), 6);
+    EXPECT_EQ(packed.load(), "five and one");
+    EXPECT_EQ(array.snapshot(), (std::vector<double>{0, 0, 2.5}));
+    EXPECT_EQ(inside.load(1), 9);
+}
+
 // The spawned process holds its window by the description that it has inherited.
 TEST(Spawn, HoldsThePartOfAManagersFileThatItWasGiven) {
     const sluice::Manager manager;
