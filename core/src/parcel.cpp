@@ -121,8 +121,9 @@ void Unparcel::skip_segment() {
 }
 
 namespace {
-KeptObjects* kept_here = nullptr;
-}
+// The worker's own thread: the handler thread of a Pool that a task has made keeps nothing.
+constinit thread_local KeptObjects* kept_here = nullptr;
+}  // namespace
 
 KeptObjects* KeptObjects::here() noexcept {
     return kept_here;

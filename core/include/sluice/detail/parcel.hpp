@@ -36,8 +36,8 @@ namespace sluice::detail {
 
 [[noreturn]] void throw_bad_parcel();
 
-/// The shared objects that tasks have brought to a process, kept for the next task. Bounded: the
-/// one that was brought first goes first. Callers: one thread, the worker's.
+/// The shared objects that tasks have brought to a worker, kept for the next task. Bounded: the one
+/// that was brought first goes first.
 class KeptObjects {
  public:
     static constexpr std::size_t kMax = 64;
@@ -50,9 +50,9 @@ class KeptObjects {
     void keep(std::uint64_t nonce, std::shared_ptr<Core> core) {
         keep({nonce, &typeid(Core), std::move(core)});
     }
-    /// Of this process; null where none are kept: in all that are not workers.
+    /// This thread's; null where none are kept: in all but the thread that runs a worker's tasks.
     static KeptObjects* here() noexcept;
-    /// From now on objects are kept. Called once in a worker.
+    /// From now on this thread keeps them, to its process's end.
     static void begin_here();
 
  private:
