@@ -1,4 +1,4 @@
-// dict.hpp: beside what a C++ programmer would take otherwise: Boost's unordered_map in shared
+// dict.hpp, list.hpp: beside what a C++ programmer would take otherwise: Boost's unordered_map in shared
 // memory, under its mutex, and a private std::unordered_map, which is the floor. Neither survives
 // the death of a writer; ours does, in every line printed here.
 #include <fmt/format.h>
@@ -7,8 +7,10 @@
 #include <functional>
 #include <optional>
 #include <sluice/dict.hpp>
+#include <sluice/list.hpp>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "baselines/boost_map.hpp"
 #include "support/blocks.hpp"
@@ -100,18 +102,58 @@ class Looking final : public Contestant {
     std::uint64_t blocks_{};
 };
 
-template <Act kAct>
-void alone(Program& program, const char* name, double limit_ns) {
-    auto race = program.race({.name = fmt::format("Dict_{}", name), .unit = Unit::message});
-    if (!race) {
-        return;
+class OurList {
+ public:
+    explicit OurList(SharedArena&) {}
+    void append(std::uint64_t value) { list_.append(value); }
+    std::size_t size() const { return list_.size(); }
+    void clear() { list_.clear(); }
+
+ private:
+    sluice::List<std::uint64_t> list_;
+};
+
+class PrivateVector {
+ public:
+    explicit PrivateVector(SharedArena&) {}
+    void append(std::uint64_t value) { vector_.push_back(value); }
+    std::size_t size() const { return vector_.size(); }
+    void clear() { vector_.clear(); }
+
+ private:
+    std::vector<std::uint64_t> vector_;
+};
+
+/// Role 0 appends, count times; now and then it begins anew.
+template <class L>
+class Appending final : public Contestant {
+ public:
+    explicit Appending(SharedArena& arena) : list_(arena) {}
+    void run(const Block& block) override {
+        constexpr std::uint64_t kMany = 100'000;
+        for (std::uint64_t i = 0; i < block.count && block.role == 0; ++i) {
+            if (++appended_ == kMany) {
+                list_.clear();
+                appended_ = 0;
+            } else {
+                list_.append(i);
+            }
+        }
+        if (block.role == 0 && list_.size() != appended_) {
+            fail("an element was lost");
+        }
     }
-    program.add<Looking<OurDict, kAct>>(*race, "sluice Dict", Kind::ours);
-    program.add<Looking<PrivateMap, kAct>>(*race, "private unordered_map", Kind::peer);
-    program.add<Looking<BoostMap, kAct>>(*race, "boost unordered_map, mutex", Kind::peer);
-    race->expect([limit_ns](const Race& run) {
-        Verdict verdict{fmt::format("{:.0f} ns", limit_ns), "not measured", {}};
-        const Entry* ours = run.find("sluice Dict");
+
+ private:
+    L list_;
+    std::uint64_t appended_{};
+};
+
+/// Judges the median, in nanoseconds.
+Judge at_most_ns(const char* contestant, double limit_ns) {
+    return [contestant, limit_ns](const Race& run) {
+        Verdict verdict{fmt::format("{}: <= {:.0f} ns", contestant, limit_ns), "not measured", {}};
+        const Entry* ours = run.find(contestant);
         if (ours != nullptr && !ours->kept().empty()) {
             std::vector<double> times;
             for (const Sample& sample : ours->kept()) {
@@ -122,7 +164,30 @@ void alone(Program& program, const char* name, double limit_ns) {
             verdict.met = median <= limit_ns;
         }
         return verdict;
-    });
+    };
+}
+
+template <Act kAct>
+void alone(Program& program, const char* name, double limit_ns) {
+    auto race = program.race({.name = fmt::format("Dict_{}", name), .unit = Unit::message});
+    if (!race) {
+        return;
+    }
+    program.add<Looking<OurDict, kAct>>(*race, "sluice Dict", Kind::ours);
+    program.add<Looking<PrivateMap, kAct>>(*race, "private unordered_map", Kind::peer);
+    program.add<Looking<BoostMap, kAct>>(*race, "boost unordered_map, mutex", Kind::peer);
+    race->expect(at_most_ns("sluice Dict", limit_ns));
+    program.run(*race);
+}
+
+void append(Program& program) {
+    auto race = program.race({.name = "List_Append", .unit = Unit::message});
+    if (!race) {
+        return;
+    }
+    program.add<Appending<OurList>>(*race, "sluice List", Kind::ours);
+    program.add<Appending<PrivateVector>>(*race, "private vector", Kind::peer);
+    race->expect(at_most_ns("sluice List", 150));
     program.run(*race);
 }
 
@@ -163,6 +228,7 @@ int main(int argc, char** argv) {
     Program program("manager", argc, argv);
     alone<Act::get>(program, "Get", 100);
     alone<Act::set>(program, "Set", 200);
+    append(program);
     readers(program);
     beside_a_writer(program);
     return program.finish();

@@ -290,6 +290,12 @@ ListResult ListTable::replace(std::span<const Source> sources, Shortage& shortag
     if (!find_block(root, block) || size_now(size) != ListResult::done) {
         return ListResult::damaged;
     }
+    // The caller's size may be another, where something else writes to the list.
+    if (std::any_of(sources.begin(), sources.end(), [size](const Source& source) {
+            return source.padded == nullptr && source.index >= size;
+        })) {
+        return ListResult::damaged;
+    }
     std::vector<bool> stays(size);
     Granule place = 0;
     Block fresh;

@@ -236,7 +236,6 @@ struct Padded {
 struct Tight {
     int one;
     int other;
-    friend auto operator<=>(const Tight&, const Tight&) = default;
 };
 static_assert(!detail::has_one_form<Padded>() && detail::has_one_form<Tight>());
 static_assert(!detail::has_one_form<std::unordered_map<int, int>>());

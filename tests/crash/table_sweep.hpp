@@ -8,5 +8,6 @@ namespace sluice::crash {
 
 /// Each throws Violation.
 SweepCounts sweep_dict();
+SweepCounts sweep_list();
 
 }  // namespace sluice::crash

@@ -12,5 +12,9 @@ TEST(KillSweep, Dict) {
     Report::run([] { Report::add(sweep_dict()); });
 }
 
+TEST(KillSweep, List) {
+    Report::run([] { Report::add(sweep_list()); });
+}
+
 }  // namespace
 }  // namespace sluice::crash

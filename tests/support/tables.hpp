@@ -1,5 +1,5 @@
-// A bare dictionary in a segment of its own, with numbers as keys and values, and an audit of all
-// its memory.
+// A bare dictionary and a bare list in segments of their own, with numbers as keys and values, and
+// an audit of all their memory.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "sluice/shm/dict_table.hpp"
+#include "sluice/shm/list_table.hpp"
 #include "support/words.hpp"
 
 namespace sluice::test {
@@ -24,8 +25,8 @@ namespace sluice::test {
 class Audit {
  public:
     Audit(shm::Segment& segment, std::size_t head_bytes, const shm::ArenaLayout& arena)
-        : units_(reinterpret_cast<const std::uint64_t*>(
-              segment.body() + shm::round_up(head_bytes, shm::kPageBytesMin))),
+        : units_(reinterpret_cast<std::uint64_t*>(segment.body() +
+                                                  shm::round_up(head_bytes, shm::kPageBytesMin))),
           data_(segment.body() + shm::round_up(head_bytes, shm::kPageBytesMin) +
                 shm::round_up(arena.units_max * sizeof(std::uint64_t), shm::kPageBytesMin)),
           grown_(arena.grown.load()) {}
@@ -86,6 +87,11 @@ class Audit {
         __builtin_memcpy(&word, data_ + std::size_t{place} * shm::kGranuleBytes + 8 * index, 8);
         return word;
     }
+    /// Torn states are written by hand.
+    void store(shm::Granule place, std::size_t index, std::uint64_t word) const {
+        __builtin_memcpy(data_ + std::size_t{place} * shm::kGranuleBytes + 8 * index, &word, 8);
+    }
+    std::uint64_t& unit(std::uint64_t index) const { return units_[index]; }
     /// Units that any heap has.
     std::uint64_t units_in_use() const {
         std::uint64_t count = 0;
@@ -96,8 +102,8 @@ class Audit {
     }
 
  private:
-    const std::uint64_t* units_;
-    const std::byte* data_;
+    std::uint64_t* units_;
+    std::byte* data_;
     std::uint64_t grown_;
 };
 
@@ -312,5 +318,190 @@ inline shm::LockResult lock_steps(Dict& dict, shm::SpinBudget& budget) {
     return lock.lock(dict.me(), shm::Wait::park, budget, shm::Deadline::never(),
                      shm::IfAbandoned::take);
 }
+
+/// A list of numbers: each is in its word, or (kWords > 1) a node of kWords words, all the same.
+template <std::size_t kWords>
+class List {
+ public:
+    static constexpr std::uint64_t kTorn = ~0ULL;
+    static constexpr std::size_t kBytes = 8 * kWords;
+    using Model = std::vector<std::uint64_t>;
+
+    explicit List(std::uint64_t first_number = 0, std::uint64_t units_max = 40,
+                  std::uint32_t members = 32)
+        : shape_{{kBytes, kWords == 1}, units_max, first_number} {
+        shm::SegmentSpec spec;
+        spec.kind = shm::SegmentKind::list;
+        spec.capacity = 1;
+        spec.member_capacity = members;
+        spec.body_bytes = shm::round_up(shm::ListTable::head_bytes(), shm::kPageBytesMin);
+        spec.body_alignment = shm::kPageBytesMin;
+        spec.room_bytes = shm::Arena::room_bytes(units_max);
+        shm::Failure failure;
+        segment_ = shm::Segment::create("", spec, {}, 0600, failure, [&](shm::Segment& made) {
+            shm::ListTable::initialise(made.body(), shape_);
+        });
+        if (!segment_) {
+            throw std::runtime_error(failure.text);
+        }
+        table_ = std::make_unique<shm::ListTable>(*segment_, shape_);
+    }
+
+    shm::ListTable& operator*() noexcept { return *table_; }
+    shm::ListTable* operator->() noexcept { return table_.get(); }
+    shm::Segment& segment() noexcept { return *segment_; }
+    shm::Members& members() noexcept { return segment_->members(); }
+    shm::MemberId me() noexcept { return members().id(); }
+    shm::ListLayout& layout() noexcept { return table_->layout(); }
+
+    /// The element; nothing: there is none; kTorn: a mixture.
+    std::optional<std::uint64_t> get(std::int64_t index) const {
+        Value value{};
+        std::uint64_t size = 0;
+        const shm::ListResult result = table_->read<kBytes, kWords == 1>(
+            index, reinterpret_cast<std::byte*>(value.data()), size);
+        if (result == shm::ListResult::outside) {
+            return std::nullopt;
+        }
+        return result == shm::ListResult::done ? number_of(value) : kTorn;
+    }
+
+    /// The list's lock, for the scope.
+    class Turn {
+     public:
+        explicit Turn(List& list) : list_(list) {
+            shm::SpinBudget budget;
+            result = list.table_->lock(list.me(), shm::Wait::park, budget);
+        }
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+        ~Turn() {
+            if (result == shm::ListResult::done) {
+                list_.table_->unlock(list_.me());
+            }
+        }
+        shm::ListResult result{};
+
+     private:
+        List& list_;
+    };
+
+    bool append(std::uint64_t number) {
+        const Turn turn(*this);
+        const Value value = value_of(number);
+        shm::Shortage shortage;
+        return turn.result == shm::ListResult::done &&
+               table_->append(bytes_of(value), kBytes, shortage) == shm::ListResult::done;
+    }
+    void pop() {
+        const Turn turn(*this);
+        table_->pop_last();
+    }
+    bool add(std::uint64_t index, std::uint64_t number) {
+        const Turn turn(*this);
+        const auto element = table_->element_now(index);
+        std::uint64_t now = 0;
+        __builtin_memcpy(&now, element.data, sizeof now);
+        const Value value = value_of(now + number);
+        shm::Shortage shortage;
+        return table_->assign(index, bytes_of(value), kBytes, shortage) == shm::ListResult::done;
+    }
+    /// Those at `indices`, in that order, then `fresh`.
+    bool replace(const std::vector<std::uint64_t>& indices, const Model& fresh) {
+        const Turn turn(*this);
+        std::vector<Value> values;
+        for (const std::uint64_t number : fresh) {
+            values.push_back(value_of(number));
+        }
+        std::vector<shm::ListTable::Source> sources;
+        for (const std::uint64_t index : indices) {
+            sources.emplace_back().index = index;
+        }
+        for (const Value& value : values) {
+            sources.push_back({0, bytes_of(value), kBytes});
+        }
+        shm::Shortage shortage;
+        return table_->replace(sources, shortage) == shm::ListResult::done;
+    }
+    bool extend(const Model& fresh) {
+        const Turn turn(*this);
+        std::vector<Value> values;
+        for (const std::uint64_t number : fresh) {
+            values.push_back(value_of(number));
+        }
+        std::vector<shm::ListTable::Source> sources;
+        for (const Value& value : values) {
+            sources.push_back({0, bytes_of(value), kBytes});
+        }
+        shm::Shortage shortage;
+        return table_->extend(sources, shortage) == shm::ListResult::done;
+    }
+    /// All elements at one instant; throws where it is no list.
+    Model snapshot() {
+        std::vector<std::byte> elements;
+        std::uint64_t count = 0;
+        shm::SpinBudget budget;
+        const auto id = [](void* list) { return static_cast<List*>(list)->me(); };
+        if (table_->snapshot(elements, count, id, this, shm::Wait::park, budget) !=
+            shm::ListResult::done) {
+            throw std::runtime_error("a snapshot found the list damaged");
+        }
+        Model model;
+        for (std::uint64_t element = 0; element < count; ++element) {
+            Value value{};
+            __builtin_memcpy(value.data(), elements.data() + element * (8 + kBytes) + 8, kBytes);
+            model.push_back(number_of(value));
+        }
+        return model;
+    }
+
+    /// Nobody may write meanwhile. The list is locked once first, which mends it.
+    std::string audit() {
+        if (const Turn turn(*this); turn.result != shm::ListResult::done) {
+            return "the list cannot be locked";
+        }
+        const Audit audit(*segment_, shm::ListTable::head_bytes(), layout().arena);
+        const shm::ListRoot root{layout().root.load()};
+        std::set<shm::Granule> reachable;
+        if (root.place() != 0) {
+            reachable.insert(root.place());
+            const std::uint64_t size = audit.word(root.place(), 0);
+            for (std::uint64_t at = 0; kWords > 1 && at < size; ++at) {
+                const auto node =
+                    static_cast<shm::Granule>(audit.word(root.place(), 4 + at) >> 32U);
+                if (!reachable.insert(node).second) {
+                    return "two words lead to one node";
+                }
+            }
+        }
+        if ((layout().version.load() & 1U) != 0) {
+            return "the list is in the middle of a change";
+        }
+        return audit.of(layout().heap, 0, std::move(reachable));
+    }
+
+ private:
+    using Value = std::array<std::uint64_t, kWords>;
+    static Value value_of(std::uint64_t number) {
+        Value value;
+        value.fill(number);
+        return value;
+    }
+    static std::uint64_t number_of(const Value& value) {
+        for (const std::uint64_t word : value) {
+            if (word != value[0]) {
+                return kTorn;
+            }
+        }
+        return value[0];
+    }
+    static const std::byte* bytes_of(const Value& value) {
+        return reinterpret_cast<const std::byte*>(value.data());
+    }
+
+    shm::ListTable::Shape shape_;
+    std::shared_ptr<shm::Segment> segment_{};
+    std::unique_ptr<shm::ListTable> table_{};
+};
 
 }  // namespace sluice::test

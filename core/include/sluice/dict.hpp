@@ -17,7 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -304,7 +304,7 @@ class Dict {
         core_->step(shm::DictTable::StepKind::assign, step.changes());
     }
     void insert_or_assign(std::initializer_list<std::pair<K, V>> entries) const {
-        insert_or_assign(std::ranges::subrange(entries.begin(), entries.end()));
+        insert_or_assign<const std::initializer_list<std::pair<K, V>>&>(entries);
     }
 
     /// Changes the value under the stripe's lock. `change(V&)`, or `V change(V)`: the key must be

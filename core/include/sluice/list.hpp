@@ -226,7 +226,7 @@ class List {
         detail::ListTurn(*core_).extend(sources.all);
     }
     void extend(std::initializer_list<T> values) const {
-        extend(std::ranges::subrange(values.begin(), values.end()));
+        extend<const std::initializer_list<T>&>(values);
     }
     /// Python's: before the element of that index; an index beyond an end means that end. Commit
     /// store: the root.
