@@ -394,6 +394,19 @@ TEST(Dict, IsFoundByItsName) {
     EXPECT_THROW(Sut::create(""), std::invalid_argument);
 }
 
+TEST(Dict, TravelsToASpawnedProcessByItsDescriptor) {
+    const Dict<std::string, int> sut(DictOptions{.max_bytes = 1U << 20U});
+    sut["a"] = 1;
+    detail::Parcel parcel;
+    detail::pack_travelling(sut, parcel);
+    detail::Unparcel arrived(parcel.bytes());
+    const auto other = detail::unpack_travelling<Dict<std::string, int>>(arrived);
+    other["b"] = 2;
+    EXPECT_EQ(sut.at("b"), 2);
+    detail::Unparcel again(parcel.bytes());
+    EXPECT_THROW((detail::unpack_travelling<Dict<std::string, long>>(again)), BadSegment);
+}
+
 TEST(Dict, ProcessesWriteSideBySide) {
     const Watchdog watchdog(120);
     const Dict<std::string, int> sut;

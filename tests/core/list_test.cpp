@@ -272,6 +272,16 @@ TEST(List, IsFoundByItsName) {
     EXPECT_THROW(List<int>::open(name.name()), std::system_error);
 }
 
+TEST(List, TravelsToASpawnedProcessByItsDescriptor) {
+    const List<std::string> sut(ListOptions{.max_bytes = 1U << 20U});
+    sut.append("a");
+    detail::Parcel parcel;
+    detail::pack_travelling(sut, parcel);
+    detail::Unparcel arrived(parcel.bytes());
+    detail::unpack_travelling<List<std::string>>(arrived).append("b");
+    EXPECT_EQ(sut[-1], "b");
+}
+
 TEST(List, ProcessesAppendSideBySide) {
     const Watchdog watchdog(120);
     const List<int> sut;

@@ -79,8 +79,8 @@ class Dict {
     static_assert(check_shareable<V>());
     static_assert(detail::check_key<K>());
 
-    using Key = detail::Encoded<K>;
-    using Value = detail::Encoded<V>;
+    using Key = detail::EncodedWords<K>;
+    using Value = detail::EncodedWords<V>;
     static constexpr std::size_t kFastBytes = 512;
     static constexpr bool kFast = Key::kBytes != 0 && Value::kBytes != 0 &&
                                   Key::kBytes <= kFastBytes && Value::kBytes <= kFastBytes;
