@@ -151,7 +151,7 @@ consteval bool check_key() {
         "bytes (padding, a float inside, an optional that is copied whole, an unordered "
         "container); use numbers, strings, ordered containers, pairs and tuples of these, "
         "or a struct without padding");
-    return one_form;
+    return true;
 }
 
 }  // namespace sluice::detail
