@@ -177,6 +177,8 @@ TEST(Dict, TakesManyInOneStep) {
     EXPECT_EQ(sut.size(), 1002U);
     EXPECT_EQ(sut.at("key 777"), 777);
     sut.insert_or_assign(std::vector<std::pair<std::string, int>>{});
+    sut.update({{"c", 9}});
+    EXPECT_EQ(sut.pop("c"), 9);
     sut.clear();
     EXPECT_TRUE(sut.empty());
     EXPECT_TRUE(sut.items().empty());

@@ -57,6 +57,24 @@ TEST(List, AppendsAndReads) {
     EXPECT_TRUE(sut.contains("b"));
 }
 
+TEST(List, HoldsTruthValuesAndLetters) {
+    const List<bool> bits;
+    bits.extend({true, false});
+    bits.append(true);
+    bits.sort();
+    EXPECT_EQ(text_of(bits), "[False, True, True]");
+    for (const bool bit : bits) {
+        bits.append(!bit);
+    }
+    EXPECT_EQ(bits.count(true), 3U);
+    const List<char> letters;
+    letters.extend(std::string("ba"));
+    letters.sort();
+    EXPECT_EQ(text_of(letters), "['a', 'b']");
+    const auto& first = letters[0];
+    EXPECT_EQ(text_of(first), "'a'");
+}
+
 TEST(List, AnIndexOutsideIsNamedWithTheSize) {
     const FreshName name("list");
     const auto sut = List<int>::create(name.name());

@@ -352,6 +352,7 @@ class Dict {
     void update(Range&& entries) const {
         insert_or_assign(std::forward<Range>(entries));
     }
+    void update(std::initializer_list<std::pair<K, V>> entries) const { insert_or_assign(entries); }
 
     /// The value; where the key is missing it is set to `value` first.
     V setdefault(const K& key, const V& value) const {
