@@ -345,10 +345,10 @@ class Pool {
                                              detail::function_word(function), bytes, false};
                 };
                 if constexpr (detail::travels_with_arguments<Function>) {
-                    const detail::EncodedCall<Function, S...> encoded(function, arguments...);
+                    const detail::Encoded<Function, S...> encoded(function, arguments...);
                     return send(std::type_identity<R>{}, order(encoded.bytes()));
                 } else {
-                    const detail::EncodedCall<S...> encoded(arguments...);
+                    const detail::Encoded<S...> encoded(arguments...);
                     return send(std::type_identity<R>{}, order(encoded.bytes()));
                 }
             },
