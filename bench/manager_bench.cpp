@@ -1,6 +1,6 @@
-// dict.hpp, list.hpp: beside what a C++ programmer would take otherwise: Boost's unordered_map in shared
-// memory, under its mutex, and a private std::unordered_map, which is the floor. Neither survives
-// the death of a writer; ours does, in every line printed here.
+// dict.hpp, list.hpp: beside what a C++ programmer would take otherwise: Boost's unordered_map in
+// shared memory, under its mutex, and private containers, which are the floor. None of them
+// survives the death of a writer; ours do, in every line printed here.
 #include <fmt/format.h>
 
 #include <cstdint>

@@ -133,7 +133,7 @@ std::uint64_t DictCore::size() {
     // A dead writer may have changed a stripe and not yet its count.
     for (std::uint32_t index = 0; index < table_.stripes(); ++index) {
         if (table_.is_changing(index) && table_.lock_of(index).is_abandoned()) {
-            table_.mend(index, me());
+            table_.mend(index, segment_->members().id());
         }
     }
     return table_.size();

@@ -87,7 +87,7 @@ shm::MemberId join_segment(shm::Segment& segment, std::string_view object) {
 
 void UpdateFrame::refuse_if_open(std::uint64_t object, std::string_view name) {
     for (const UpdateFrame* frame = innermost; frame != nullptr; frame = frame->outer_) {
-        if (frame->object_ == object) {
+        if (frame->object_ == object && frame->generation_ == shm::fork_generation) {
             throw Error(std::string(name) +
                         ": would deadlock: it cannot be written by the function that update() "
                         "runs; change what that was given instead");

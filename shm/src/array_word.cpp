@@ -26,7 +26,7 @@ void ArrayWord::initialise(std::byte* body, std::uint64_t count, std::span<const
         }
         state += first_epoch;
     }
-    std::byte* half = layout->cells + versions_bytes(count, first.size()) +
+    std::byte* half = body + offsetof(ArrayLayout, cells) + versions_bytes(count, first.size()) +
                       (state & 1U) * half_bytes(count, first.size());
     for (std::uint64_t index = 0; index < count; ++index) {
         std::memcpy(half + index * cell_bytes(first.size()), first.data(), first.size());
@@ -37,7 +37,7 @@ ArrayWord::ArrayWord(std::byte* body, Members& members, std::uint64_t count,
                      std::size_t element_bytes) noexcept
     : layout_(reinterpret_cast<ArrayLayout*>(body)),
       versions_(reinterpret_cast<std::atomic<std::uint64_t>*>(layout_->cells)),
-      halves_(layout_->cells + versions_bytes(count, element_bytes)),
+      halves_(body + offsetof(ArrayLayout, cells) + versions_bytes(count, element_bytes)),
       count_(count),
       half_bytes_(half_bytes(count, element_bytes)),
       lock_(layout_->lock, members) {

@@ -800,7 +800,7 @@ DictResult DictTable::snapshot(CopyWhat what, std::vector<StripeCopy>& copies,
         }
         for (std::uint32_t index = 0; index < stripes_count_; ++index) {
             if (is_changing(index) && lock_of(index).is_abandoned()) {
-                mend(index, me(context));
+                mend(index, segment_->members().id());
             }
         }
         if (round >= kRoundsMax) {

@@ -537,7 +537,7 @@ ListResult ListTable::snapshot(std::vector<std::byte>& elements, std::uint64_t& 
             return copied == Copied::done ? ListResult::done : ListResult::damaged;
         }
         if (lock_.is_abandoned()) {
-            mend(me(context));
+            mend(segment_->members().id());
         }
         if (round >= kRoundsMax) {
             const MemberId id = me(context);

@@ -146,15 +146,19 @@ TEST(Dict, AWriteFromWithinAnUpdateIsRefusedAndReadingIsNot) {
     const Dict<int, int> other;
     sut[1] = 1;
     sut[2] = 2;
+    Child child;
     sut.update(1, [&](int& value) {
         EXPECT_THROW(sut.set(1, 5), Error);
         EXPECT_THROW(sut.set(2, 5), Error);
         EXPECT_THROW(sut.clear(), Error);
         EXPECT_THROW(sut.insert_or_assign({{7, 7}}), Error);
         other[1] = 9;
+        // A child made here holds none of its parent's locks: it writes when these are free.
+        child = Child([&] { sut[1] += 100; });
         value = sut.at(2) + static_cast<int>(sut.items().size());
     });
-    EXPECT_EQ(sut.at(1), 4);
+    EXPECT_EQ(child.join(), 0);
+    EXPECT_EQ(sut.at(1), 104);
     EXPECT_EQ(other.at(1), 9);
     sut.set(2, 3);
     EXPECT_EQ(sut.at(2), 3);
@@ -173,6 +177,8 @@ TEST(Dict, TakesManyInOneStep) {
     EXPECT_EQ(sut.size(), 1002U);
     EXPECT_EQ(sut.at("key 777"), 777);
     sut.insert_or_assign(std::vector<std::pair<std::string, int>>{});
+    sut.update({{"c", 9}});
+    EXPECT_EQ(sut.pop("c"), 9);
     sut.clear();
     EXPECT_TRUE(sut.empty());
     EXPECT_TRUE(sut.items().empty());
@@ -392,6 +398,19 @@ TEST(Dict, IsFoundByItsName) {
     Sut::unlink(name.name());
     EXPECT_THROW(Sut::open(name.name()), std::system_error);
     EXPECT_THROW(Sut::create(""), std::invalid_argument);
+}
+
+TEST(Dict, TravelsToASpawnedProcessByItsDescriptor) {
+    const Dict<std::string, int> sut(DictOptions{.max_bytes = 1U << 20U});
+    sut["a"] = 1;
+    detail::Parcel parcel;
+    detail::pack_travelling(sut, parcel);
+    detail::Unparcel arrived(parcel.bytes());
+    const auto other = detail::unpack_travelling<Dict<std::string, int>>(arrived);
+    other["b"] = 2;
+    EXPECT_EQ(sut.at("b"), 2);
+    detail::Unparcel again(parcel.bytes());
+    EXPECT_THROW((detail::unpack_travelling<Dict<std::string, long>>(again)), BadSegment);
 }
 
 TEST(Dict, ProcessesWriteSideBySide) {

@@ -57,6 +57,24 @@ TEST(List, AppendsAndReads) {
     EXPECT_TRUE(sut.contains("b"));
 }
 
+TEST(List, HoldsTruthValuesAndLetters) {
+    const List<bool> bits;
+    bits.extend({true, false});
+    bits.append(true);
+    bits.sort();
+    EXPECT_EQ(text_of(bits), "[False, True, True]");
+    for (const bool bit : bits) {
+        bits.append(!bit);
+    }
+    EXPECT_EQ(bits.count(true), 3U);
+    const List<char> letters;
+    letters.extend(std::string("ba"));
+    letters.sort();
+    EXPECT_EQ(text_of(letters), "['a', 'b']");
+    const auto& first = letters[0];
+    EXPECT_EQ(text_of(first), "'a'");
+}
+
 TEST(List, AnIndexOutsideIsNamedWithTheSize) {
     const FreshName name("list");
     const auto sut = List<int>::create(name.name());
@@ -270,6 +288,16 @@ TEST(List, IsFoundByItsName) {
     EXPECT_EQ(List<int>::open_or_create(name.name())[-1], 2);
     List<int>::unlink(name.name());
     EXPECT_THROW(List<int>::open(name.name()), std::system_error);
+}
+
+TEST(List, TravelsToASpawnedProcessByItsDescriptor) {
+    const List<std::string> sut(ListOptions{.max_bytes = 1U << 20U});
+    sut.append("a");
+    detail::Parcel parcel;
+    detail::pack_travelling(sut, parcel);
+    detail::Unparcel arrived(parcel.bytes());
+    detail::unpack_travelling<List<std::string>>(arrived).append("b");
+    EXPECT_EQ(sut[-1], "b");
 }
 
 TEST(List, ProcessesAppendSideBySide) {

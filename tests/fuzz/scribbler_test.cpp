@@ -16,6 +16,7 @@
 #include "sluice/byte_pipe.hpp"
 #include "sluice/dict.hpp"
 #include "sluice/list.hpp"
+#include "sluice/manager.hpp"
 #include "sluice/msgpack.hpp"
 #include "sluice/pipe.hpp"
 #include "sluice/queue.hpp"
@@ -196,35 +197,82 @@ TEST(Scribbler, ABytePipeNeitherCrashesNorHangs) {
     });
 }
 
-// Readers only: a lock that is scribbled on has an owner who never had it, and lives.
-TEST(Scribbler, ReadersOfAValueNeitherCrashNorHang) {
+// Locks are words that the scribbler gives to anybody: who waits for one is served by the next
+// mending.
+TEST(Scribbler, AValueOfStringsNeitherCrashesNorHangs) {
     const FreshName name("scribble");
     const auto made =
         Value<std::string>::create(name.name(), std::string(300, 'v'), {.bytes_max = 600});
     run(name, [&](User& user) {
         const auto value = Value<std::string>::open(name.name());
+        const auto operate = [&] {
+            if (user.random()() % 4 == 0) {
+                value.store(std::string(user.random()() % 500, 'w'));
+            } else {
+                static_cast<void>(value.load().size() + value.version());
+            }
+        };
         for (unsigned left = kOperations; left != 0; --left) {
-            user.tries([&] { static_cast<void>(value.load().size() + value.version()); });
+            user.tries(operate);
         }
     });
 }
 
-TEST(Scribbler, ReadersOfAnArrayNeitherCrashNorHang) {
+TEST(Scribbler, AnArrayNeitherCrashesNorHangs) {
     using Element = std::array<std::uint64_t, 3>;
     const FreshName name("scribble");
     const auto made = Array<Element>::create(name.name(), 50);
     run(name, [&](User& user) {
         const auto array = Array<Element>::open(name.name());
+        const auto operate = [&] {
+            const auto index = static_cast<std::int64_t>(user.random()() % array.size());
+            switch (user.random()() % 8) {
+                case 0:
+                    array.store(index, {1, 2, 3});
+                    break;
+                case 1:
+                    array.fill({4, 5, 6});
+                    break;
+                case 2:
+                    static_cast<void>(array.snapshot());
+                    break;
+                default:
+                    static_cast<void>(array.load(index));
+            }
+        };
         for (unsigned left = kOperations; left != 0; --left) {
-            user.tries([&] {
-                static_cast<void>(array.load(static_cast<std::int64_t>(left % array.size())));
-            });
+            user.tries(operate);
         }
     });
 }
 
-// Locks are words that the scribbler gives to anybody: who waits for one is served by the next
-// mending.
+TEST(Scribbler, AManagersTableNeitherCrashesNorHangs) {
+    const FreshName name("scribble");
+    const auto made = Manager::create(name.name());
+    run(name, [&](User& user) {
+        const auto manager = Manager::open(name.name());
+        const auto operate = [&] {
+            const std::string object = "o" + std::to_string(user.random()() % 3);
+            switch (user.random()() % 6) {
+                case 0:
+                    static_cast<void>(manager.remove(object));
+                    break;
+                case 1:
+                    static_cast<void>(manager.entries());
+                    break;
+                case 2:
+                    manager.event().set();
+                    break;
+                default:
+                    manager.event(object).set();
+            }
+        };
+        for (unsigned left = kOperations; left != 0; --left) {
+            user.tries(operate);
+        }
+    });
+}
+
 template <class K, class V>
 void use_dict(const Dict<K, V>& dict, User& user, const std::vector<K>& keys,
               const std::vector<V>& values) {

@@ -79,8 +79,8 @@ class Dict {
     static_assert(check_shareable<V>());
     static_assert(detail::check_key<K>());
 
-    using Key = detail::Encoded<K>;
-    using Value = detail::Encoded<V>;
+    using Key = detail::EncodedWords<K>;
+    using Value = detail::EncodedWords<V>;
     static constexpr std::size_t kFastBytes = 512;
     static constexpr bool kFast = Key::kBytes != 0 && Value::kBytes != 0 &&
                                   Key::kBytes <= kFastBytes && Value::kBytes <= kFastBytes;
@@ -352,6 +352,7 @@ class Dict {
     void update(Range&& entries) const {
         insert_or_assign(std::forward<Range>(entries));
     }
+    void update(std::initializer_list<std::pair<K, V>> entries) const { insert_or_assign(entries); }
 
     /// The value; where the key is missing it is set to `value` first.
     V setdefault(const K& key, const V& value) const {

@@ -71,7 +71,7 @@ template <class T>
 class List {
     static_assert(check_shareable<T>());
 
-    using Code = detail::Encoded<T>;
+    using Code = detail::EncodedWords<T>;
     static constexpr bool kInline = Code::kBytes == sizeof(std::uint64_t);
     static constexpr std::size_t kFastBytes = 512;
     static constexpr bool kFast = Code::kBytes != 0 && Code::kBytes <= kFastBytes;

@@ -351,11 +351,11 @@ class Pool {
                                              detail::function_word(function), bytes, false};
                 };
                 if constexpr (detail::travels_with_arguments<Function>) {
-                    const detail::EncodedCall<Function, S...> encoded(
+                    const detail::Encoded<Function, S...> encoded(
                         detail::Inherited{core()->inherited()}, function, arguments...);
                     return send(std::type_identity<R>{}, order(encoded.bytes()));
                 } else {
-                    const detail::EncodedCall<S...> encoded(detail::Inherited{core()->inherited()},
+                    const detail::Encoded<S...> encoded(detail::Inherited{core()->inherited()},
                                                         arguments...);
                     return send(std::type_identity<R>{}, order(encoded.bytes()));
                 }

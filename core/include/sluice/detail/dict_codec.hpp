@@ -43,11 +43,11 @@ class LentBuffer {
 
 /// A T as whole words. kBytes: of every T; 0 where they differ.
 template <class T>
-class Encoded {
+class EncodedWords {
  public:
     static constexpr std::size_t kBytes = 0;
 
-    explicit Encoded(const T& value) {
+    explicit EncodedWords(const T& value) {
         if constexpr (std::is_same_v<T, std::string>) {
             (*buffer_).write(value.data(), value.size());
         } else {
@@ -73,12 +73,12 @@ class Encoded {
 };
 
 template <Plain T>
-class Encoded<T> {
+class EncodedWords<T> {
  public:
     static constexpr std::size_t kBytes =
         shm::round_up(plain_bytes<T> == 0 ? 1 : plain_bytes<T>, sizeof(std::uint64_t));
 
-    explicit Encoded(const T& value) noexcept {
+    explicit EncodedWords(const T& value) noexcept {
         if constexpr (kBytes != plain_bytes<T> || !std::is_trivially_copyable_v<T>) {
             std::memset(words_, 0, kBytes);
         }
@@ -151,7 +151,7 @@ consteval bool check_key() {
         "bytes (padding, a float inside, an optional that is copied whole, an unordered "
         "container); use numbers, strings, ordered containers, pairs and tuples of these, "
         "or a struct without padding");
-    return one_form;
+    return true;
 }
 
 }  // namespace sluice::detail

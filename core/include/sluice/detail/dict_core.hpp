@@ -56,7 +56,8 @@ class DictCore {
             throw_damaged(object_);
         }
         if (table_.step_is_open()) [[unlikely]] {
-            table_.mend_step(me());
+            // Who finds no place among the participants leaves it to others.
+            table_.mend_step(segment_->members().id());
         }
     }
 

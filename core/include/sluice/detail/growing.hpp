@@ -10,6 +10,7 @@
 
 #include "sluice/detail/sync_core.hpp"
 #include "sluice/shm/arena.hpp"
+#include "sluice/shm/fork.hpp"
 #include "sluice/shm/segment.hpp"
 
 namespace sluice::detail {
@@ -63,6 +64,7 @@ class UpdateFrame {
     static constinit thread_local UpdateFrame* innermost;
     std::uint64_t object_;
     UpdateFrame* outer_;
+    std::uint32_t generation_{shm::fork_generation};  // a child holds none of its parent's locks
 };
 
 }  // namespace sluice::detail

@@ -212,9 +212,9 @@ inline constexpr std::size_t sum_bytes = (plain_bytes<S> + ... + 0);
 /// The bytes of some values, in a buffer of the caller's or, where they are not all small and
 /// plain, in this thread's.
 template <class... S>
-class EncodedCall {
+class Encoded {
  public:
-    explicit EncodedCall([[maybe_unused]] Inherited inherited, const S&... values) {
+    explicit Encoded([[maybe_unused]] Inherited inherited, const S&... values) {
         if constexpr (kSmall) {
             std::byte* at = small_;
             ((store_plain(at, values), at += plain_bytes<S>), ...);
@@ -223,9 +223,9 @@ class EncodedCall {
             (encode_value(*large_, values, inherited), ...);
         }
     }
-    EncodedCall(const EncodedCall&) = delete;
-    EncodedCall& operator=(const EncodedCall&) = delete;
-    ~EncodedCall() {
+    Encoded(const Encoded&) = delete;
+    Encoded& operator=(const Encoded&) = delete;
+    ~Encoded() {
         if (large_ != nullptr) {
             shrink(*large_);
         }

@@ -1,0 +1,4 @@
+#include <sluice/list.hpp>
+#include <string_view>
+
+sluice::List<std::string_view> list;
