@@ -1,8 +1,11 @@
 #include "sluice/shm/arena.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -164,6 +167,28 @@ TEST(Arena, FullSaysWhatWasAskedForAndWhatIsGivenBackIsThereForOthers) {
     sut.heap(0).release(runs[3], 4 * kUnitBytes + 1);
     EXPECT_EQ(sut.allocate(1, 5 * kUnitBytes), runs[3]);
     EXPECT_EQ(sut.allocate(0, std::size_t{1} << 40U), 0U);
+}
+
+// As where /dev/shm is full: here the descriptor leads to a file that has no memory to give.
+TEST(Arena, WhatTheKernelRefusesIsAnErrorAndLosesNothing) {
+    Sut sut(1024);
+    const Granule before = sut.allocate(0, 32);
+    ASSERT_NE(before, 0U);
+    store_block_word(sut.arena().at(before, 32), 7);
+    const int descriptor = sut.segment().mapping().descriptor();
+    const int kept = dup(descriptor);
+    const int other = open("/dev/null", O_RDWR | O_CLOEXEC);
+    ASSERT_TRUE(kept >= 0 && other >= 0 && dup2(other, descriptor) == descriptor);
+    Shortage shortage;
+    EXPECT_EQ(sut.heap(0).allocate(30 * kUnitBytes, shortage), 0U);
+    EXPECT_EQ(shortage.error, ENODEV);
+    EXPECT_EQ(shortage.asked_bytes, 30 * kUnitBytes);
+    EXPECT_NE(sut.allocate(0, 32), 0U) << "there is some left of what it has";
+    ASSERT_EQ(dup2(kept, descriptor), descriptor);
+    EXPECT_NE(sut.heap(0).allocate(30 * kUnitBytes, shortage), 0U);
+    EXPECT_EQ(load_block_word(sut.arena().at(before, 32)), 7U);
+    close(kept);
+    close(other);
 }
 
 // What a death in the middle of taking units, or of giving them back, leaves: parts of nothing.
