@@ -376,6 +376,7 @@ Inspection Inspector::look() const {
             member.id = static_cast<MemberId>(index + 1U);
             seen.participants.push_back(member);
         }
+        seen.bells_known = registry.valid();
         if (!registry.valid() && !seen.participants.empty()) {
             seen.doubts.emplace_back(
                 "who takes part cannot be told: the table of participants is another, or may not "

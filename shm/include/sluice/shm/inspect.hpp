@@ -142,6 +142,7 @@ struct Inspection {
     std::vector<std::string_view> marks{};                               // "abandoned", "set", ...
     std::vector<std::string_view> sleepers{};  // on what somebody sleeps, or did when he died
     std::vector<Participant> participants{};
+    bool bells_known{true};  // false: participants are of a table that cannot be read
     std::vector<Holding> holdings{};
     std::vector<std::string> doubts{};  // what could not be told, and why
 
