@@ -1,10 +1,10 @@
 // sluice clean: removes names that nobody uses, on proof.
 //
 // Whoever has a named object mapped holds a shared kernel lock on its file, for life (mapping.cpp).
-// So a granted exclusive lock is the proof that nobody has it, and keeps it true: who opens the name
-// meanwhile is refused the shared lock, and looks again. Under the lock the name is compared once
-// more with the file, the content is looked at, and the name is removed. Age proves nothing, and a
-// stopped process holds its lock like any other.
+// So a granted exclusive lock is the proof that nobody has it, and keeps it true: who opens the
+// name meanwhile is refused the shared lock, and looks again. Under the lock the name is compared
+// once more with the file, the content is looked at, and the name is removed. Age proves nothing,
+// and a stopped process holds its lock like any other.
 //
 // Without --yes the kernel is only asked whether the lock would be granted; nobody is disturbed.
 #include <fcntl.h>

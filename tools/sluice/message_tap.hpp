@@ -1,9 +1,10 @@
-// Copies of the messages that pass through a ring, without taking them and without anybody noticing.
+// Copies of the messages that pass through a ring, without taking them and without anybody
+// noticing.
 //
-// A message can be read from its publication until its slot is written again: also when it was taken
-// already, since who takes a message leaves its bytes. Who falls behind by a lap misses messages, and
-// counts them. What a dying producer left half-written in a queue of plain values may be shown: once
-// its slot was passed by, nothing tells it from a message that was taken.
+// A message can be read from its publication until its slot is written again: also when it was
+// taken already, since who takes a message leaves its bytes. Who falls behind by a lap misses
+// messages, and counts them. What a dying producer left half-written in a queue of plain values may
+// be shown: once its slot was passed by, nothing tells it from a message that was taken.
 #pragma once
 
 #include <cstddef>

@@ -39,11 +39,13 @@ class AnyQueue {
         packed_ = (facts.options & shm::SegmentOptions::kQueueExtents) != 0;
         payload_offset_ = std::max(sizeof(shm::SlotLayout), type_.align);
         detail::QueueShape shape;
+        shape.capacity = facts.capacity;
         shape.slot_bytes = facts.element_bytes;
         shape.values_have_extents = packed_;
         shape.type_signature = facts.type_signature;
         shape.type_text = facts.type_text;
-        core_ = detail::QueueCore::make(name, detail::QueueCore::Open::open, shape, {}, 0600);
+        core_ = detail::QueueCore::make(name_of(path_of(name)), detail::QueueCore::Open::open,
+                                        shape, {}, 0600);
         if (!packed_ && type_.is_plain() && payload_offset_ + type_.bytes > facts.element_bytes) {
             type_ = Type{};  // the text is not what lies there
         }
