@@ -1,9 +1,12 @@
 // Tapping a ring: every message once, in order, none of them taken; what was overtaken is counted.
 #include "sluice/message_tap.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <random>
 #include <sluice/byte_pipe.hpp>
 #include <sluice/msgpack.hpp>
 #include <sluice/pipe.hpp>
@@ -194,6 +197,42 @@ TEST(MessageTap, SeesRecordsAcrossTheEndOfTheRingAndLongOnesWhole) {
         EXPECT_EQ(messages[0].bytes, sent);
     }
     EXPECT_EQ(sut.missed(), 0U);
+}
+
+TEST(MessageTap, SurvivesRingsThatAreScribbledOn) {
+    const sluice::test::Watchdog watchdog(120);
+    std::mt19937_64 random(sluice::test::announce_seed());
+    const FreshName slots("tap-slots");
+    const FreshName packed("tap-packed");
+    const FreshName numbered("tap-numbered");
+    const FreshName records("tap-records");
+    const auto one = Queue<std::int64_t>::create(slots.name(), {.capacity = kCapacity});
+    const auto two = Queue<std::string>::create(packed.name(), {.capacity = kCapacity});
+    const auto three = Pipe<std::int64_t>::create(numbered.name(), {.capacity = kCapacity});
+    const auto four = BytePipe::create(records.name(), {.capacity_bytes = 64U << 10U});
+    for (const FreshName* const name : {&slots, &packed, &numbered, &records}) {
+        const shm::Inspector inspector = inspect(*name);
+        const int file = open(name->path().c_str(), O_RDWR | O_CLOEXEC);
+        for (int round = 0; round < 300; ++round) {
+            const shm::RingPlace place = inspector.rings().at(0);
+            MessageTap sut(inspector, place,
+                           round % 2 == 0 ? Begin::with_the_oldest : Begin::with_the_next);
+            for (int scribble = 0; scribble < 20; ++scribble) {
+                // Words small and large; anywhere in the ring, and often where its positions are.
+                const std::uint64_t word = random() >> (random() % 64);
+                const std::uint64_t at =
+                    place.offset + (scribble % 2 == 0 ? 128 * (random() % 3) : random() % 2048 * 8);
+                ASSERT_EQ(pwrite(file, &word, sizeof word, static_cast<off_t>(at)),
+                          static_cast<ssize_t>(sizeof word));
+            }
+            std::vector<TappedMessage> messages;
+            sut.read(messages);
+            sut.read(messages);
+            EXPECT_LE(messages.size(), 512U);
+        }
+        close(file);
+        unlink(name->path().c_str());
+    }
 }
 
 }  // namespace

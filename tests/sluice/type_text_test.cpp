@@ -32,6 +32,13 @@ struct Trade {
     std::int16_t levels[2][3];
     std::optional<float> fee;
 };
+struct alignas(16) Wide {
+    std::int64_t value;
+};
+struct Bits {
+    unsigned low : 3;
+    unsigned high : 9;
+};
 struct Quote {
     std::int32_t price;
     std::uint64_t size;
@@ -45,10 +52,12 @@ inline constexpr auto sluice::schema<type_text_test::Quote> = sluice::fields("pr
 namespace sluice::tool {
 namespace {
 
+using type_text_test::Bits;
 using type_text_test::Order;
 using type_text_test::Quote;
 using type_text_test::Side;
 using type_text_test::Trade;
+using type_text_test::Wide;
 
 template <class T>
 std::vector<std::byte> bytes_of(const T& value) {
@@ -58,19 +67,19 @@ std::vector<std::byte> bytes_of(const T& value) {
 }
 template <class T>
 Json shown(const T& value) {
-    return decode(parse_type(type_description<T>()), bytes_of(value));
+    return decode(parse_plain_type(type_description<T>(), type_signature<T>()), bytes_of(value));
 }
 template <class T>
 T made(const Json& json) {
     std::vector<std::byte> bytes(plain_bytes<T>);
-    encode(parse_type(type_description<T>()), json, bytes);
+    encode(parse_plain_type(type_description<T>(), type_signature<T>()), json, bytes);
     return load_plain<T>(bytes.data());
 }
 
 TEST(TypeText, SizesAndAlignmentsAreTheCompilers) {
     const auto check = [](auto value) {
         using T = decltype(value);
-        const Type sut = parse_type(type_description<T>());
+        const Type sut = parse_plain_type(type_description<T>(), type_signature<T>());
         EXPECT_EQ(sut.bytes, plain_bytes<T>) << type_description<T>();
         EXPECT_EQ(sut.align, plain_align<T>) << type_description<T>();
     };
@@ -92,6 +101,15 @@ TEST(TypeText, SizesAndAlignmentsAreTheCompilers) {
     check(std::optional<std::int64_t>{});
     check(std::chrono::nanoseconds{});
     check(std::chrono::system_clock::time_point{});
+}
+
+TEST(TypeText, LayoutsThatTheTextDoesNotTellAreOpaque) {
+    const auto form = [](const std::string& text, std::uint64_t signature) {
+        return parse_plain_type(text, signature).form;
+    };
+    EXPECT_EQ(form(type_description<Wide>(), type_signature<Wide>()), Type::Form::opaque);
+    EXPECT_EQ(form(type_description<Bits>(), type_signature<Bits>()), Type::Form::opaque);
+    EXPECT_EQ(form(type_description<Quote>(), type_signature<Order>()), Type::Form::opaque);
 }
 
 TEST(TypeText, ValuesAreShownByPositionOrByName) {

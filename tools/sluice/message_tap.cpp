@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMessagesAtOnce = 256;
 constexpr std::uint64_t kValueBytesMax = 64U << 20U;  // what is longer is told as gone
+constexpr std::uint64_t kLookedAtMax = 1U << 16U;     // hints lag by less
 constexpr unsigned kExtentShift = 36;                 // mpmc_ring.hpp: 64 GiB beside each slot
 
 std::uint64_t word_at(const std::vector<std::byte>& bytes, std::size_t offset) {
@@ -39,8 +40,7 @@ MessageTap::MessageTap(const shm::Inspector& inspector, const RingPlace& place, 
     // Hints are lower bounds: whoever begins at one goes through messages that were there before.
     next_ = inspector_.word(place_.offset + (oldest ? offsetof(shm::MpmcRingLayout, head_hint)
                                                     : offsetof(shm::MpmcRingLayout, tail_hint)));
-    std::vector<TappedMessage> before;
-    for (std::uint64_t step = 0; step < capacity_; ++step) {
+    for (std::uint64_t step = 0; step < std::min(capacity_, kLookedAtMax); ++step) {
         const SlotControl slot{inspector_.word(slot_offset(next_))};
         const std::int64_t ahead =
             slot.laps_ahead_of(next_ >> static_cast<unsigned>(std::countr_zero(capacity_)));
@@ -156,7 +156,8 @@ void MessageTap::read_numbered(std::vector<TappedMessage>& messages) {
             inspector_.word(place_.offset + offsetof(shm::SpscRingLayout, read_position));
         const bool unread = static_cast<std::int64_t>(next_ - taken) >= 0;
         if (ahead > 0 || (!unread && written - next_ > capacity_ / 2)) {
-            const std::uint64_t resume = std::max(taken, next_ + 1);
+            const std::uint64_t resume =
+                static_cast<std::int64_t>(taken - next_) > 1 ? taken : next_ + 1;
             missed_ += resume - next_;
             next_ = resume;
             continue;

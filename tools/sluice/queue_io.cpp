@@ -34,9 +34,9 @@ class AnyQueue {
             throw CommandError(kNotOurs, fmt::format("{} is a {}: put and get work on queues", name,
                                                      to_string(facts.kind)));
         }
-        type_ = parse_type(facts.type_text);
         text_ = facts.type_text;
         packed_ = (facts.options & shm::SegmentOptions::kQueueExtents) != 0;
+        type_ = packed_ ? parse_type(text_) : parse_plain_type(text_, facts.type_signature);
         payload_offset_ = std::max(sizeof(shm::SlotLayout), type_.align);
         detail::QueueShape shape;
         shape.capacity = facts.capacity;

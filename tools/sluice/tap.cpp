@@ -59,7 +59,8 @@ int run(const Options& options) {
     for (const shm::RingPlace& place : places) {
         taps.emplace_back(*inspector, place, begin);
     }
-    const Type type = parse_type(inspector->facts().type_text);
+    const Type type =
+        parse_plain_type(inspector->facts().type_text, inspector->facts().type_signature);
     const bool bytes_only = inspector->facts().kind == shm::SegmentKind::byte_pipe;
     const auto end = Clock::now() + std::chrono::duration<double>(options.seconds);
     std::uint64_t seen = 0;

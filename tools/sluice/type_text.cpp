@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <sluice/detail/type_signature.hpp>
 
 namespace sluice::tool {
 namespace {
@@ -45,6 +46,9 @@ class Parser {
  public:
     explicit Parser(std::string_view text) : rest_(text) {}
 
+    /// As type_signature<T>() of the type that was read.
+    std::uint64_t signature() const { return signature_.value(); }
+
     Type all() {
         Type type = one();
         return understood_ && rest_.empty() ? type : Type{};
@@ -58,12 +62,17 @@ class Parser {
         rest_.remove_prefix(word.size());
         return true;
     }
-    void require(std::string_view word) { understood_ = take(word) && understood_; }
+    // What is required is part of the signature.
+    void require(std::string_view word) {
+        understood_ = take(word) && understood_;
+        signature_.add(word);
+    }
     std::size_t number() {
         std::size_t value = 0;
         const auto result = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
         understood_ = understood_ && result.ec == std::errc{} && value <= kElementsMax;
         rest_.remove_prefix(static_cast<std::size_t>(result.ptr - rest_.data()));
+        signature_.add(std::uint64_t{value});
         return value;
     }
     std::string_view until(std::string_view ends) {
@@ -81,6 +90,7 @@ class Parser {
         Type type = base();
         std::vector<std::size_t> extents;
         while (take("[")) {
+            signature_.add("[");
             extents.push_back(number());
             require("]");
         }
@@ -93,22 +103,31 @@ class Parser {
 
     Type base() {
         if (take("enum ")) {
+            signature_.add("enum ");
             until(" ");  // "my::Side:"
-            require(" ");
+            understood_ = take(" ") && understood_;
             return scalar(until(",>}[ "));
         }
         if (take("array<")) {
+            signature_.add("array<");
             Type element = one();
             require(", ");
             const std::size_t count = number();
             require(">");
             return array_of(std::move(element), count);
         }
-        if (take("pair<") || take("tuple<")) {
-            Type type = record(">");
-            return type;
+        for (const std::string_view kind : {"pair", "tuple"}) {
+            if (rest_.starts_with(kind) && rest_.substr(kind.size()).starts_with("<")) {
+                require(kind);
+                require("<");
+                Type type = record(">");
+                signature_.add(">");
+                return type;
+            }
         }
-        if (take("optional<")) {
+        if (rest_.starts_with("optional<")) {
+            require("optional");
+            require("<");
             Type type;
             type.form = Form::optional;
             type.parts.push_back(one());
@@ -122,9 +141,12 @@ class Parser {
             return type;
         }
         if (take("duration<")) {
+            signature_.add("duration<");
             Type type = one();
             require(", ");
-            until(">");
+            number();
+            require("/");
+            number();
             require(">");
             return type;
         }
@@ -155,13 +177,21 @@ class Parser {
             type.form = Form::string;
             return type;
         }
-        if (word.ends_with("::time_point") && take("<")) {
+        constexpr std::string_view kTimePoint = "::time_point";
+        if (word.ends_with(kTimePoint) && take("<")) {
+            signature_.add(word.substr(0, word.size() - kTimePoint.size()));
+            signature_.add("::time_point<");
             Type type = one();
             require(">");
             return type;
         }
         if (take("{")) {
-            return record("}");
+            signature_.add("{");
+            Type type = record("}");
+            signature_.add("}");
+            signature_.add(std::uint64_t{type.bytes});
+            signature_.add(std::uint64_t{type.align});
+            return type;
         }
         return scalar(word);
     }
@@ -195,6 +225,7 @@ class Parser {
     Type scalar(std::string_view word) {
         for (const Scalar& known : kScalars) {
             if (known.name == word) {
+                signature_.add(word);
                 Type type;
                 type.form = known.form;
                 type.bytes = known.bytes;
@@ -216,10 +247,11 @@ class Parser {
         return type;
     }
 
-    static constexpr std::size_t kElementsMax = 1U << 30U;
+    static constexpr std::size_t kElementsMax = 1'000'000'000;  // also a clock's ticks a second
     static constexpr int kDepthMax = 32;
 
     std::string_view rest_;
+    detail::Fnv signature_{};
     bool understood_{true};
     int depth_{};
 };
@@ -303,6 +335,12 @@ bool has_parts(const Type& type, const Json& json) {
 
 Type parse_type(std::string_view text) {
     return Parser(text).all();
+}
+
+Type parse_plain_type(std::string_view text, std::uint64_t signature) {
+    Parser parser(text);
+    Type type = parser.all();
+    return parser.signature() == signature ? type : Type{};
 }
 
 Json hexadecimal(std::span<const std::byte> bytes) {

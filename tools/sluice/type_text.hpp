@@ -1,5 +1,9 @@
 // The type's text of a segment ("my::Order{price: int64, side: enum my::Side: uint8}") taken apart,
 // so that messages of any plain type become JSON, and back, without the program's headers.
+//
+// The text does not tell everything: alignas and bit-fields are not in it. But the type's signature
+// is made of the same walk and of each class's real size and alignment. So the signature is computed
+// here as well, from the sizes that the text suggests: where the two agree, so do the layouts.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +42,11 @@ struct Type {
     bool is_plain() const noexcept { return bytes != 0; }
 };
 
-/// Never fails: what is not understood is opaque.
+/// Never fails: what is not understood is opaque. For packed values, whose layout is of no account.
 Type parse_type(std::string_view text);
+
+/// For plain values: opaque, too, where the signature says that they are laid out otherwise.
+Type parse_plain_type(std::string_view text, std::uint64_t signature);
 
 /// A plain value. Of an opaque type, or of too few bytes: words in hexadecimal.
 Json decode(const Type& type, std::span<const std::byte> bytes);
