@@ -78,10 +78,10 @@ std::string node_text(const shm::PageReport& pages) {
 void print_flows(const Watched& watched) {
     for (std::size_t index = 0; index < watched.last.flows.size(); ++index) {
         const shm::Flow& flow = watched.last.flows[index];
-        const auto amount = [&](std::uint64_t count) {
-            return flow.in_bytes ? bytes_text(count) : std::to_string(count) + " messages";
-        };
-        std::string text = fmt::format("{} of {}", amount(flow.depth), amount(flow.capacity));
+        std::string text =
+            flow.in_bytes
+                ? fmt::format("{} of {}", bytes_text(flow.depth), bytes_text(flow.capacity))
+                : fmt::format("{} of {} messages", flow.depth, flow.capacity);
         if (!flow.exact) {
             text += " (about)";
         }
@@ -125,15 +125,13 @@ void print_text(const shm::Inspector& inspector, const Watched& watched) {
     }
     line("members", std::to_string(seen.participants.size()));
     for (const shm::Participant& who : seen.participants) {
-        const std::string state(to_string(who.vitality));
-        line("", fmt::format("{:>4}  {}{}  {}{}", who.id, who_text(who),
-                             who.thread != 0 && who.thread != who.pid
-                                 ? fmt::format(" thread {}", who.thread)
-                                 : "",
-                             who.vitality == shm::Vitality::dead      ? red(state)
-                             : who.vitality == shm::Vitality::stopped ? yellow(state)
-                                                                      : state,
-                             who.asleep ? ", asleep" : ""));
+        const std::string text = fmt::format(
+            "{:>4}  {}{}{}", who.id, who_text(who),
+            who.thread != 0 && who.thread != who.pid ? fmt::format(", thread {}", who.thread) : "",
+            who.asleep ? ", asleep" : "");
+        line("", who.vitality == shm::Vitality::dead      ? red(text)
+                 : who.vitality == shm::Vitality::stopped ? yellow(text)
+                                                          : text);
     }
     if (!seen.holdings.empty()) {
         line("held", "");

@@ -43,7 +43,7 @@ struct Watched {
             const shm::Participant* const then = before.find(who.id);
             const bool was_dead = then != nullptr && then->thread == who.thread &&
                                   then->vitality == shm::Vitality::dead;
-            deaths += who.vitality == shm::Vitality::dead && !was_dead ? 1U : 0U;
+            deaths += seen_twice && who.vitality == shm::Vitality::dead && !was_dead ? 1U : 0U;
         }
     }
     double seconds() const { return std::chrono::duration<double>(now_at - before_at).count(); }

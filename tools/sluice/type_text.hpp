@@ -2,8 +2,9 @@
 // so that messages of any plain type become JSON, and back, without the program's headers.
 //
 // The text does not tell everything: alignas and bit-fields are not in it. But the type's signature
-// is made of the same walk and of each class's real size and alignment. So the signature is computed
-// here as well, from the sizes that the text suggests: where the two agree, so do the layouts.
+// is made of the same walk and of each class's real size and alignment. So the signature is
+// computed here as well, from the sizes that the text suggests: where the two agree, so do the
+// layouts.
 #pragma once
 
 #include <cstddef>
