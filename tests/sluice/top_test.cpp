@@ -72,10 +72,13 @@ class Terminal {
 
  private:
     Ran tmux(std::vector<std::string> words) const {
-        const std::string socket = "sluice-test-" + std::to_string(getpid());
-        words.insert(words.begin(), {SLUICE_TMUX, "-L", socket, "-f", "/dev/null"});
+        words.insert(words.begin(), {SLUICE_TMUX, "-L", socket_, "-f", "/dev/null"});
         return run(words);
     }
+
+    // Not one that a server which is still ending has.
+    static inline int made_ = 0;
+    std::string socket_ = "sluice-test-" + std::to_string(getpid()) + "-" + std::to_string(++made_);
 };
 
 class TopScreen : public ::testing::Test {
