@@ -10,7 +10,7 @@
 namespace sluice::detail {
 namespace {
 
-constexpr std::uint32_t kRefuseOption = 4;
+constexpr std::uint32_t kRefuseOption = shm::SegmentOptions::kRefuseAbandoned;
 
 SyncShape sync_shape(const LockShape& shape) {
     SyncShape sync;

@@ -15,8 +15,8 @@ namespace sluice::detail {
 namespace {
 
 constexpr std::uint64_t kCapacityMax = 1ULL << 26U;
-constexpr std::uint32_t kWaitMask = 3;
-constexpr std::uint32_t kExtentsOption = 4;
+constexpr std::uint32_t kWaitMask = shm::SegmentOptions::kWaitMask;
+constexpr std::uint32_t kExtentsOption = shm::SegmentOptions::kQueueExtents;
 
 std::string object_name(std::string_view name) {
     return name.empty() ? std::string("Queue") : "Queue \"" + std::string(name) + '"';

@@ -8,7 +8,7 @@
 namespace sluice::detail {
 namespace {
 
-constexpr std::uint32_t kRefuseOption = 4;
+constexpr std::uint32_t kRefuseOption = shm::SegmentOptions::kRefuseAbandoned;
 
 SyncShape sync_shape(Wait wait, shm::IfAbandoned if_abandoned) {
     SyncShape sync;

@@ -10,7 +10,7 @@
 namespace sluice::detail {
 namespace {
 
-constexpr std::uint32_t kOwnedOption = SyncCore::kWaitMask + 1;
+constexpr std::uint32_t kOwnedOption = shm::SegmentOptions::kPermitsOwned;
 
 // What is made, with what SyncShape does not know.
 struct SemaphoreShape : SyncShape {

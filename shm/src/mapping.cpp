@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <ctime>
 #include <utility>
 
 #include "sluice/shm/facts.hpp"
@@ -305,7 +306,11 @@ std::optional<Mapping> Mapping::open_file(const std::string& path, std::size_t b
         }
         if (!lock_shared(mapping.descriptor_)) {
             if (errno == EAGAIN || errno == EACCES) {
-                continue;  // a cleaner holds it: the name is about to go
+                // A cleaner holds it for the time of a look: then the name is gone, or free. It may
+                // be preempted meanwhile, so we leave it the CPU.
+                constexpr timespec kPause{0, 1'000'000};
+                nanosleep(&kPause, nullptr);
+                continue;
             }
             failure.environment("fcntl(F_OFD_SETLK) for " + path);
             return std::nullopt;

@@ -17,27 +17,8 @@
 namespace sluice::shm {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x5245'4749'5354'5259ULL;  // "REGISTRY"
-constexpr std::uint32_t kVersion = 1;
-
-// The file: this header, padded to a page, then the entries. Complete before it gets its name.
-struct RegistryLayout {
-    std::uint64_t magic;
-    std::uint32_t version;
-    std::uint32_t entries;
-    std::uint64_t layout_signature;
-    std::uint64_t nonce;
-};
-constexpr std::size_t kHeaderBytes = kPageBytesMin;
-constexpr std::size_t kRegistryBytes = kHeaderBytes + Registry::kEntries * sizeof(BellLayout);
-
-// What two builds must agree on to share bells. The mutex is the C library's.
-constexpr std::uint64_t layout_signature() noexcept {
-    std::uint64_t hash = fnv1a("sluice registry: bell 48, incarnation, state, process, identity");
-    hash = fnv1a(sizeof(BellLayout), hash);
-    hash = fnv1a(sizeof(pthread_mutex_t), hash);
-    return fnv1a(Registry::kEntries, hash);
-}
+constexpr std::size_t kRegistryBytes =
+    RegistryLayout::kHeaderBytes + Registry::kEntries * sizeof(BellLayout);
 
 // pid:32 | pid namespace (low bits):12 | incarnation (low bits):12 | BellState:8. The incarnation
 // is there for whoever saw a dead tenant and was stopped: another thread of that process may have
@@ -95,8 +76,7 @@ void forget_bell_in_child() noexcept {
 bool describe(Mapping& mapping, Failure& failure, const std::string& path, std::uint64_t& nonce) {
     RegistryLayout header{};
     std::memcpy(&header, mapping.data(), sizeof header);
-    if (header.magic != kMagic || header.version != kVersion ||
-        header.layout_signature != layout_signature() || header.entries != Registry::kEntries) {
+    if (!header.is_ours()) {
         failure.set(FailureKind::bad_segment,
                     path +
                         " is not a registry of this version of sluice: end the programs that use "
@@ -121,15 +101,14 @@ bool is_private(const Mapping& mapping, Failure& failure, const std::string& pat
 }
 
 void initialise(Mapping& mapping) {
-    const RegistryLayout header{kMagic, kVersion, Registry::kEntries, layout_signature(),
-                                random_nonce()};
+    const RegistryLayout header{RegistryLayout::kMagic, RegistryLayout::kVersion,
+                                Registry::kEntries, RegistryLayout::signature(), random_nonce()};
     std::memcpy(mapping.data(), &header, sizeof header);
 }
 
 // Open, or make and name; whoever names first wins and the others open his.
 bool obtain(Mapping& mapping, std::uint64_t& nonce, Failure& failure) {
-    const std::string path =
-        "/dev/shm/sluice-registry-" + std::to_string(geteuid()) + "-" + std::to_string(kVersion);
+    const std::string path = RegistryLayout::path_of(geteuid());
     constexpr int kAttempts = 100;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         failure = {};
@@ -168,6 +147,23 @@ bool obtain(Mapping& mapping, std::uint64_t& nonce, Failure& failure) {
 
 }  // namespace
 
+// What two builds must agree on to share bells. The mutex is the C library's.
+std::uint64_t RegistryLayout::signature() noexcept {
+    std::uint64_t hash = fnv1a("sluice registry: bell 48, incarnation, state, process, identity");
+    hash = fnv1a(sizeof(BellLayout), hash);
+    hash = fnv1a(sizeof(pthread_mutex_t), hash);
+    return fnv1a(Registry::kEntries, hash);
+}
+
+bool RegistryLayout::is_ours() const noexcept {
+    return magic == kMagic && version == kVersion && layout_signature == signature() &&
+           entries == Registry::kEntries;
+}
+
+std::string RegistryLayout::path_of(uid_t user) {
+    return "/dev/shm/sluice-registry-" + std::to_string(user) + "-" + std::to_string(kVersion);
+}
+
 Registry* Registry::instance(Failure& failure) noexcept {
     // acquire: sees the object complete. Pairs with the release below.
     if (Registry* known = the_registry.load(std::memory_order_acquire)) {
@@ -187,7 +183,8 @@ Registry* Registry::instance(Failure& failure) noexcept {
             // of every thread.
             alignas(Mapping) static std::byte kept[sizeof(Mapping)];
             const auto* mapped = new (kept) Mapping(std::move(mapping));
-            auto* entries = reinterpret_cast<BellLayout*>(mapped->data() + kHeaderBytes);
+            auto* entries =
+                reinterpret_cast<BellLayout*>(mapped->data() + RegistryLayout::kHeaderBytes);
             registry = new (std::nothrow) Registry(entries, nonce);
             the_registry.store(registry,
                                std::memory_order_release);  // pairs with the acquire above

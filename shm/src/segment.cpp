@@ -19,15 +19,15 @@ constexpr std::uint32_t kMembersMax = 65'535;
 // that, and forks then, has copied the whole of it.
 constinit std::atomic<std::uint64_t> last_segment{0};
 
-std::uint64_t full_layout_signature(std::uint64_t body) noexcept {
+}  // namespace
+
+std::uint64_t segment_layout_signature(std::uint64_t body) noexcept {
     std::uint64_t hash = fnv1a("sluice segment");
     hash = fnv1a(sizeof(SegmentLayout), hash);
     hash = fnv1a(SegmentLayout::kVersion, hash);
     hash = fnv1a(offsetof(MembersLayout, cells), hash);
     return fnv1a(body, hash);
 }
-
-}  // namespace
 
 std::string_view to_string(SegmentKind kind) noexcept {
     switch (kind) {
@@ -143,7 +143,7 @@ std::shared_ptr<Segment> Segment::allocate(const SegmentPlace& place, const Segm
     header->magic = SegmentLayout::kMagic;
     header->version = SegmentLayout::kVersion;
     header->kind = static_cast<std::uint32_t>(spec.kind);
-    header->layout_signature = full_layout_signature(spec.layout_signature);
+    header->layout_signature = segment_layout_signature(spec.layout_signature);
     header->type_signature = spec.type_signature;
     header->total_bytes = segment->mapping_.bytes();
     header->registry_nonce = registry->nonce();
@@ -264,7 +264,7 @@ bool Segment::adopt_header(const SegmentSpec& expected, const std::string& path,
         return refuse("carries values of type " + type + ", not " + expected.type_text +
                       "; open it with that type, or choose another name");
     }
-    if (header->layout_signature != full_layout_signature(expected.layout_signature)) {
+    if (header->layout_signature != segment_layout_signature(expected.layout_signature)) {
         return refuse("has another memory layout: it was made by another version of sluice" +
                       end_and_remove);
     }

@@ -17,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <sluice/codec.hpp>
+#include <sluice/schema.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,6 +39,15 @@ struct Order {
     std::array<char, 8> symbol;
     Side side;
     bool operator==(const Order&) const = default;
+};
+
+struct Quote {
+    std::int64_t price;
+    float size;
+};
+struct NamelessQuote {
+    std::int64_t price;
+    float size;
 };
 
 struct Arrays {
@@ -185,6 +195,8 @@ struct NeverDefined;
 
 template <>
 inline constexpr bool sluice::is_shareable<codec_test::Price> = true;
+template <>
+inline constexpr auto sluice::schema<codec_test::Quote> = sluice::fields("price", "size");
 
 namespace codec_test {
 namespace {
@@ -471,6 +483,13 @@ TEST(TypeSignature, DifferentTypesDiffer) {
         type_signature<Node>(),
     };
     EXPECT_EQ(signatures.size(), 41U);
+}
+
+TEST(Schema, NamesAreInTheTextAndNotInTheSignature) {
+    EXPECT_EQ(type_description<Quote>(), "codec_test::Quote{price: int64, size: float32}");
+    EXPECT_EQ(type_description<std::vector<Quote>>(),
+              "vector<codec_test::Quote{price: int64, size: float32}>");
+    EXPECT_EQ(type_signature<Quote>(), type_signature<NamelessQuote>());
 }
 
 TEST(TypeDescription, NamesTypesInWords) {

@@ -28,6 +28,16 @@ foreach(script ${scripts})
   endforeach()
 endforeach()
 
+if(TOOLS)
+  foreach(file bin/sluice share/man/man1/sluice.1 share/bash-completion/completions/sluice
+      share/zsh/site-functions/_sluice share/fish/vendor_completions.d/sluice.fish)
+    if(NOT EXISTS ${WORK}/prefix/${file})
+      message(FATAL_ERROR "${file} was not installed")
+    endif()
+  endforeach()
+  run("the installed command" ${WORK}/prefix/bin/sluice ls --json)
+endif()
+
 run("configuring the consumer" ${CMAKE_COMMAND} -S ${WORK}/consumer -B ${WORK}/build -G ${GENERATOR}
   -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=${CONFIG}
   -DCMAKE_CXX_FLAGS=${FLAGS} -DCONSUMER_SOURCES=${WORK}/examples)

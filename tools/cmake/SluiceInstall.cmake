@@ -28,6 +28,19 @@ install(CODE "
   message(STATUS \"Installing: \$ENV{DESTDIR}\${to}\")" COMPONENT dev)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT dev)
 
+if(TARGET sluice_tool)
+  install(TARGETS sluice_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
+  install(FILES tools/sluice/sluice.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
+  # Where each shell looks: the file has the command's name, zsh's with an underscore before it.
+  get_target_property(sluice_completions sluice_tool SLUICE_COMPLETIONS)
+  install(FILES ${sluice_completions}/sluice.bash RENAME sluice COMPONENT tools
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${sluice_completions}/sluice.zsh RENAME _sluice COMPONENT tools
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${sluice_completions}/sluice.fish COMPONENT tools
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
+
 # cpack in the build folder makes libsluice-dev and sluice-tools.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_CONTACT "The Sluice developers <sluice@example.org>")

@@ -20,6 +20,7 @@
 #include "sluice/process.hpp"
 #include "sluice/queue.hpp"
 #include "sluice/rw_lock.hpp"
+#include "sluice/schema.hpp"
 #include "sluice/semaphore.hpp"
 #include "sluice/topology.hpp"
 #include "sluice/value.hpp"

@@ -29,29 +29,15 @@
 #include <string_view>
 
 #include "sluice/shm/fork.hpp"
+#include "sluice/shm/pipe_ends.hpp"
 #include "sluice/shm/segment.hpp"
 #include "sluice/shm/spsc_ring.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
 
-/// One end of a pipe.
-struct alignas(shm::kIsolationBytes) EndLayout {
-    static constexpr std::uint64_t kNobody = 0;
-    static constexpr std::uint64_t kHandedOver = 1;
-
-    std::atomic<std::uint64_t> owner;           // kNobody, kHandedOver or a ProcessIdentity::nonce
-    std::atomic<std::uint32_t> identity_known;  // 1: the fields below are the owner's
-    std::atomic<std::int32_t> pid;              // of the owner, or of the child it was handed to
-    std::atomic<std::uint64_t> start_time;
-    std::atomic<std::uint64_t> pid_namespace;
-    std::atomic<std::uint64_t> pidfd_inode;
-};
-static_assert(sizeof(EndLayout) == 128 && offsetof(EndLayout, start_time) == 16);
-
-struct PipeLayout {
-    EndLayout ends[2];
-};
+using shm::EndLayout;
+using shm::PipeLayout;
 
 enum class Side : std::uint8_t { first = 0, second = 1 };
 constexpr Side other(Side side) noexcept {
@@ -64,8 +50,8 @@ class Unparcel;
 /// A pipe's memory and what all its handles in this process share.
 class PipeSegment {
  public:
-    static constexpr std::uint32_t kWaitMask = 3;
-    static constexpr std::uint32_t kSimplexOption = 4;
+    static constexpr std::uint32_t kWaitMask = shm::SegmentOptions::kWaitMask;
+    static constexpr std::uint32_t kSimplexOption = shm::SegmentOptions::kPipeSimplex;
 
     explicit PipeSegment(std::shared_ptr<shm::Segment> segment, std::string object)
         : segment_(std::move(segment)), object_(std::move(object)) {}

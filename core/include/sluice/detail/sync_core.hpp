@@ -44,7 +44,7 @@ enum class SyncOpen : std::uint8_t { anonymous, create, open, open_or_create };
 class SyncCore {
  public:
     /// The lowest bits of a segment's options say how it waits.
-    static constexpr std::uint32_t kWaitMask = 3;
+    static constexpr std::uint32_t kWaitMask = shm::SegmentOptions::kWaitMask;
 
     /// Errors: std::invalid_argument: a name that cannot be one; std::system_error: the name is
     /// taken, or missing, or there is no memory; BadSegment: something else, or damaged.

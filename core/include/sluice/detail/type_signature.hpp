@@ -10,6 +10,7 @@
 
 #include "sluice/detail/type_name.hpp"
 #include "sluice/detail/type_plain.hpp"
+#include "sluice/schema.hpp"
 
 namespace sluice {
 
@@ -97,6 +98,21 @@ template <class Out, class... T>
 constexpr void describe_all(Out& out, TypeList<T...>) {
     [[maybe_unused]] bool first = true;
     ((first ? void() : out.add(", "), first = false, describe<std::remove_cv_t<T>>(out)), ...);
+}
+
+// The fields of T by the names that its author gave them.
+template <class T, class Out, class... Field>
+constexpr void describe_fields(Out& out, TypeList<Field...> all) {
+    if constexpr (std::is_same_v<Out, Text> && schema<T>.size() != 0) {
+        static_assert(schema<T>.size() == sizeof...(Field),
+                      "sluice: schema<T> gives as many names as T has fields");
+        std::size_t index = 0;
+        ((out.add(index == 0 ? "" : ", "), out.add(schema<T>[index++]), out.add(": "),
+          describe<std::remove_cv_t<Field>>(out)),
+         ...);
+    } else {
+        describe_all(out, all);
+    }
 }
 
 template <class T>
@@ -204,7 +220,7 @@ constexpr void describe(Out& out) {
             out.add(type_name<T>);
         }
         out.add("{");
-        describe_all(out, FieldTypes<T>{});
+        describe_fields<T>(out, FieldTypes<T>{});
         out.add("}");
         if constexpr (std::is_same_v<Out, Fnv>) {
             out.add(std::uint64_t{sizeof(T)});

@@ -24,10 +24,12 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sys/types.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "sluice/shm/facts.hpp"
 #include "sluice/shm/failure.hpp"
@@ -65,6 +67,26 @@ struct BellReference {
     std::uint32_t entry{};
     std::uint64_t incarnation{};  // 40 bits are used
 };
+
+/// The table's file: this header, padded to a page, then the entries. Complete before it is named.
+struct RegistryLayout {
+    static constexpr std::uint64_t kMagic = 0x5245'4749'5354'5259ULL;  // "REGISTRY"
+    static constexpr std::uint32_t kVersion = 1;
+    static constexpr std::size_t kHeaderBytes = kPageBytesMin;
+
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t entries;
+    std::uint64_t layout_signature;
+    std::uint64_t nonce;
+
+    /// What two builds must agree on to share bells.
+    static std::uint64_t signature() noexcept;
+    /// Where a user's table lies.
+    static std::string path_of(uid_t user);
+    bool is_ours() const noexcept;
+};
+static_assert(sizeof(RegistryLayout) == 32);
 
 /// This process's view of the table. One for the life of the process; children inherit the mapping.
 class Registry {

@@ -44,6 +44,15 @@ enum class SegmentKind : std::uint32_t {
     manager = 18
 };
 
+/// What the bits of SegmentLayout::options mean. The lowest two say how the object waits.
+struct SegmentOptions {
+    static constexpr std::uint32_t kWaitMask = 3;         // a Wait (waiting.hpp)
+    static constexpr std::uint32_t kQueueExtents = 4;     // memory beside the slots
+    static constexpr std::uint32_t kPipeSimplex = 4;      // one direction
+    static constexpr std::uint32_t kPermitsOwned = 4;     // a semaphore's: they have owners
+    static constexpr std::uint32_t kRefuseAbandoned = 4;  // a lock's: no lock() until repair()
+};
+
 /// "queue", "pipe", ...; "unknown" for a number that is none of them.
 std::string_view to_string(SegmentKind kind) noexcept;
 
@@ -76,6 +85,9 @@ struct SegmentLayout {
 };
 static_assert(sizeof(SegmentLayout) == 248 && offsetof(SegmentLayout, type_text) == 96);
 static_assert(offsetof(SegmentLayout, ready) == 244);
+
+/// SegmentLayout::layout_signature of an object whose body has that signature.
+std::uint64_t segment_layout_signature(std::uint64_t body) noexcept;
 
 /// What is to be made, or what an opener expects (then capacity, element_bytes, body_bytes
 /// and beyond_bytes are of no account).

@@ -98,6 +98,12 @@ constexpr std::size_t spsc_slot_bytes(std::size_t payload_bytes, std::size_t ali
     return round_up(needed, kCacheLineBytes);
 }
 
+constexpr std::uint64_t spsc_layout_signature(std::size_t slot_bytes,
+                                              std::size_t payload_offset) noexcept {
+    const std::uint64_t hash = fnv1a("spsc ring: gate, write, read, numbered slots");
+    return fnv1a(payload_offset, fnv1a(slot_bytes, hash));
+}
+
 /// One side's view of the ring: a process uses either the writing half or the reading
 /// half. kSlotBytes and kPayloadOffset are compile-time so that a slot's address is a
 /// shift and a copy is a few moves.
@@ -108,8 +114,7 @@ class SpscRing {
         return offsetof(SpscRingLayout, slots) + capacity * kSlotBytes;
     }
     static constexpr std::uint64_t layout_signature() noexcept {
-        std::uint64_t hash = fnv1a("spsc ring: gate, write, read, numbered slots");
-        return fnv1a(kPayloadOffset, fnv1a(kSlotBytes, hash));
+        return spsc_layout_signature(kSlotBytes, kPayloadOffset);
     }
 
     /// `first_position`: tests start near the wrap.
