@@ -36,7 +36,8 @@ fs::path default_programs() {
 
 std::vector<fs::path> find_programs(const BenchOptions& options) {
     constexpr std::string_view kEnding = "_bench";
-    const fs::path folder = options.programs.empty() ? default_programs() : options.programs;
+    const fs::path folder =
+        options.programs.empty() ? default_programs() : fs::path(options.programs);
     std::vector<fs::path> found;
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {

@@ -1,5 +1,5 @@
-// What the benchmarks measured, as one HTML page that needs nothing else: the machine, which targets
-// are met, and for each race its table and its plots.
+// What the benchmarks measured, as one HTML page that needs nothing else: which targets are met, for
+// each race its table and its plots, and the machine.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -50,6 +50,7 @@ void add_top(CLI::App& app, int& exit_code);
 void add_clean(CLI::App& app, int& exit_code);
 void add_topo(CLI::App& app, int& exit_code);
 void add_plan(CLI::App& app, int& exit_code);
+void add_bench(CLI::App& app, int& exit_code);
 void add_c2c(CLI::App& app, int& exit_code);
 void add_jitter(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);

@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
     add_c2c(app, exit_code);
     add_jitter(app, exit_code);
     add_doctor(app, exit_code);
+    add_bench(app, exit_code);
     add_completion(app, exit_code);
     try {
         app.parse(argc, argv);
