@@ -1,5 +1,5 @@
-// What the benchmarks measured, as one HTML page that needs nothing else: which targets are met, for
-// each race its table and its plots, and the machine.
+// What the benchmarks measured, as one HTML page that needs nothing else: which targets are met,
+// for each race its table and its plots, and the machine.
 #pragma once
 
 #include <nlohmann/json.hpp>
