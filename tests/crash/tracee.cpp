@@ -27,15 +27,21 @@ extern const char etext;
 namespace sluice::crash {
 namespace {
 
-constexpr std::uintptr_t kNowhere = 0;
 constexpr std::uint8_t kInt3 = 0xcc;
+
+// clang makes no clones, and does not know the word.
+#if defined(__clang__)
+#define SLUICE_ONE_COPY [[gnu::noinline]]
+#else
+#define SLUICE_ONE_COPY [[gnu::noinline, gnu::noclone]]
+#endif
 
 // Where recording begins and ends. Never inlined, and different from each other, so that each has
 // an address of its own.
-[[gnu::noinline, gnu::noclone]] void begin_mark() noexcept {
+SLUICE_ONE_COPY void begin_mark() noexcept {
     asm volatile("nop; nop" ::: "memory");
 }
-[[gnu::noinline, gnu::noclone]] void end_mark() noexcept {
+SLUICE_ONE_COPY void end_mark() noexcept {
     asm volatile("nop; nop; nop" ::: "memory");
 }
 std::uintptr_t address_of(void (*function)() noexcept) noexcept {
