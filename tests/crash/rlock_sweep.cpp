@@ -56,8 +56,11 @@ class RLockScene : public Scene {
     }
 
     void prepare() override {
-        // A member, so that only the operation itself is swept; not where that would change what
-        // the dead one left.
+        // A participant, so that only the operation itself is swept; of this very lock not where
+        // that would change what the dead one left.
+        const RLock another;
+        another.lock();
+        another.unlock();
         if (state_ == RLockState::free && notes_->victims.fetch_add(1) == 0) {
             hold(plan_.held_before + 1);
             release(1);
