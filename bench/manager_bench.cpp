@@ -16,6 +16,7 @@
 #include "support/blocks.hpp"
 #include "support/lock_blocks.hpp"
 #include "support/program.hpp"
+#include "support/python.hpp"
 #include "support/statistics.hpp"
 
 namespace {
@@ -222,6 +223,18 @@ void beside_a_writer(Program& program) {
     program.run(*race);
 }
 
+// A server process, and a message there and back for each operation.
+void python() {
+    run_python("its Manager", R"(
+with multiprocessing.Manager() as manager:
+    d = manager.dict({i: i for i in range(1000)})
+    l = manager.list()
+    clock("Manager().dict(), d[k]", 5000, lambda n: [d[i % 1000] for i in range(n)])
+    clock("Manager().dict(), d[k] = v", 5000,
+          lambda n: [d.__setitem__(i % 1000, i) for i in range(n)])
+    clock("Manager().list(), append", 5000, lambda n: [l.append(i) for i in range(n)]))");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -231,5 +244,8 @@ int main(int argc, char** argv) {
     append(program);
     readers(program);
     beside_a_writer(program);
+    if (!program.pace().quick) {
+        python();
+    }
     return program.finish();
 }

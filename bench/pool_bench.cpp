@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "support/python.hpp"
 #include "support/statistics.hpp"
 
 namespace {
@@ -317,24 +318,11 @@ void busy_workers(const std::vector<unsigned>& cpus, bool quick) {
 }
 
 void python() {
-    if (std::system("python3 -c 'import multiprocessing' 2>/dev/null") != 0) {
-        fmt::print("\nPython: there is no python3 here\n");
-        return;
-    }
-    fmt::print("\nPython, one worker\n");
-    std::fflush(stdout);
-    const int status = std::system(R"(python3 - <<'PYTHON'
-import concurrent.futures, multiprocessing, time
+    bench::run_python("one worker", R"(
+import concurrent.futures
 
 def increment(i):
     return i + 1
-
-def clock(name, count, run):
-    run(count // 10 + 1)
-    begin = time.perf_counter()
-    run(count)
-    ns = (time.perf_counter() - begin) / count * 1e9
-    print(f"{name:<34} {ns:>12.1f} {1e9 / ns:>14.0f}")
 
 with multiprocessing.Pool(1) as pool:
     clock("Pool.apply", 2000, lambda n: [pool.apply(increment, (1,)) for _ in range(n)])
@@ -345,12 +333,7 @@ with multiprocessing.Pool(1) as pool:
 with concurrent.futures.ProcessPoolExecutor(1) as pool:
     clock("ProcessPoolExecutor.submit", 5000, lambda n: [f.result() for f in
           [pool.submit(increment, 1) for _ in range(n)]])
-    clock("ProcessPoolExecutor.map", 5000, lambda n: list(pool.map(increment, range(n))))
-PYTHON
-)");
-    if (status != 0) {
-        fmt::print("it failed\n");
-    }
+    clock("ProcessPoolExecutor.map", 5000, lambda n: list(pool.map(increment, range(n)))))");
 }
 
 }  // namespace

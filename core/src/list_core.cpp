@@ -142,6 +142,9 @@ std::vector<std::byte> ListTurn::element(std::uint64_t at) const {
 void ListTurn::splice(std::uint64_t at, std::uint64_t erased,
                       std::span<const shm::ListTable::Source> inserted) {
     const std::uint64_t size = this->size();
+    if (at > size || erased > size - at) {  // it was not, when they were chosen
+        throw_damaged(core_.object_);
+    }
     std::vector<shm::ListTable::Source> sources;
     sources.reserve(size - erased + inserted.size());
     for (std::uint64_t index = 0; index <= size; ++index) {

@@ -136,7 +136,7 @@ void DictTable::release_node(std::uint32_t stripe, Granule node) noexcept {
 }
 
 void DictTable::release_table(std::uint32_t stripe, DictTableWord table) noexcept {
-    if (table.has_links()) {
+    if (table.has_links() && table.log2() <= DictTableWord::kLog2Max) {
         heap_of(stripe).release(table.place(), table.bytes());
     }
 }
