@@ -318,7 +318,7 @@ void busy_workers(const std::vector<unsigned>& cpus, bool quick) {
 }
 
 void python() {
-    bench::run_python("one worker", R"(
+    sluice::bench::run_python("one worker", R"(
 import concurrent.futures
 
 def increment(i):
