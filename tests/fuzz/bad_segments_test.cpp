@@ -32,8 +32,10 @@
 #include "sluice/barrier.hpp"
 #include "sluice/byte_pipe.hpp"
 #include "sluice/condition.hpp"
+#include "sluice/dict.hpp"
 #include "sluice/event.hpp"
 #include "sluice/guarded.hpp"
+#include "sluice/list.hpp"
 #include "sluice/lock.hpp"
 #include "sluice/manager.hpp"
 #include "sluice/msgpack.hpp"
@@ -198,6 +200,14 @@ std::vector<Kind> all_kinds() {
                    [](const auto& name) { Value<std::string>::open(name); }});
     all.push_back({"Array", [](const auto& name) { Array<int>::create(name, 100); },
                    [](const auto& name) { Array<int>::open(name); }});
+    all.push_back({"Dict",
+                   [](const auto& name) {
+                       Dict<int, int>::create(name, {.max_bytes = 1U << 20U, .stripes = 1});
+                   },
+                   [](const auto& name) { Dict<int, int>::open(name); }});
+    all.push_back({"List",
+                   [](const auto& name) { List<int>::create(name, {.max_bytes = 1U << 20U}); },
+                   [](const auto& name) { List<int>::open(name); }});
     all.push_back({"Manager", [](const auto& name) { Manager::create(name); },
                    [](const auto& name) { Manager::open(name); }});
     return all;
@@ -362,8 +372,8 @@ TEST(BadSegment, NumbersThatNoLockCanHaveAreRefused) {
 
 TEST(BadSegment, CountsThatDoNotFitAnArrayAValueOrAManagerAreRefused) {
     for (const Kind& kind : all_kinds()) {
-        if (kind.object != std::string("Value") && kind.object != std::string("Array") &&
-            kind.object != std::string("Manager")) {
+        const std::string object = kind.object;
+        if (object != "Value" && object != "Array" && object != "Manager" && object != "Dict") {
             continue;
         }
         for (const std::uint64_t number :
