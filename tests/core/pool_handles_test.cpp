@@ -265,16 +265,17 @@ TEST(PoolHandles, TheyTravelInContainersAndInMaps) {
         EXPECT_EQ(queues[0].get(), 1);
         EXPECT_EQ(queues[1].get(), 2);
     }
-    const auto sum = [](const std::vector<Queue<int>>& all, const std::optional<Queue<int>>& none) {
-        int value = none ? 100 : 0;
+    const auto sum = [](const std::vector<Queue<int>>& all, const std::optional<Queue<int>>& last) {
+        int value = last ? last->get() : 0;
         for (const Queue<int>& one : all) {
             value += one.get();
         }
         return value;
     };
     queues[0].put(3);
+    queues[1].put(5);
     queues[1].put(4);
-    EXPECT_EQ(sut.apply(sum, queues, std::optional<Queue<int>>()), 7);
+    EXPECT_EQ(sut.apply(sum, queues, std::optional(queues[1])), 12);
     int seen = 0;
     for (const int value :
          sut.imap([](const Queue<int>& one) { return put_one(one, 5); }, queues)) {

@@ -8,8 +8,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <memory>
 #include <numeric>
@@ -229,6 +232,35 @@ std::size_t count_entries(const char* folder) {
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
 }
 
+/// Waits for all children, orphans included. Those that do not end by themselves are ended before
+/// it is said: whoever swept for a fault would leave them behind.
+void expect_that_all_end() {
+    const char* given = std::getenv("SLUICE_SWEEP_WATCHDOG");
+    const auto limit = std::chrono::seconds(given != nullptr ? std::strtol(given, nullptr, 10) - 1
+                                                             : 50);  // the sweep's own comes later
+    const auto end = std::chrono::steady_clock::now() + limit;
+    bool late = false;
+    for (;;) {
+        const pid_t ended = ::waitpid(-1, nullptr, WNOHANG);
+        if (ended < 0) {
+            require(errno == ECHILD, "waitpid");
+            require(!late, "a process outlives the Pool's owner");
+            return;
+        }
+        if (ended != 0) {
+            continue;
+        }
+        if (late || std::chrono::steady_clock::now() > end) {
+            late = true;
+            std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+            for (pid_t child = 0; children >> child;) {
+                ::kill(child, SIGKILL);
+            }
+        }
+        ::usleep(50);
+    }
+}
+
 class OwnerScene : public Scene {
  public:
     explicit OwnerScene(Deed deed) : deed_(deed) {
@@ -297,10 +329,7 @@ class OwnerScene : public Scene {
     bool is_steady() const override { return false; }
 
     int check(bool) override {
-        // Nursery and worker end, or this hangs, and the watchdog tells.
-        while (::waitpid(-1, nullptr, 0) > 0) {
-        }
-        require(errno == ECHILD, "waitpid");
+        expect_that_all_end();
         require(notes().torn.load() == 0, "a task saw torn arguments");
         const std::uint32_t given = deed_ == Deed::map       ? 3
                                     : deed_ == Deed::collect ? 3

@@ -213,8 +213,15 @@ class PoolSoak : public ::testing::Test {
     }
 
     static Pool make_pool(OnWorkerDeath on_death) {
+        // What workers are sent is no fault for a sanitizer to report: they inherit this.
+        struct sigaction by_default {};
+        by_default.sa_handler = SIG_DFL;
+        struct sigaction before {};
+        ::sigaction(SIGSEGV, &by_default, &before);
         // Retries beyond what random kills can do to one task.
-        return Pool({.workers = kWorkers, .on_worker_death = on_death, .retries = 200});
+        Pool pool({.workers = kWorkers, .on_worker_death = on_death, .retries = 200});
+        ::sigaction(SIGSEGV, &before, nullptr);
+        return pool;
     }
     void wrong(const std::string& what) {
         ++totals_.wrong;
