@@ -42,6 +42,7 @@ inline constexpr auto kMoment = 200us;
 
 struct Progress {
     std::atomic<bool> stop{};
+    std::atomic<bool> ended{};  // all users have
     std::atomic<std::uint64_t> scribbles{};
     std::array<std::atomic<std::uint64_t>, kUsers> done{};
     std::array<std::atomic<std::uint64_t>, kUsers> refused{};
@@ -164,7 +165,12 @@ inline void run(const FreshName& name, const std::function<void(User&)>& use) {
                 progress->scribbles.fetch_add(1, std::memory_order_relaxed);
             }
         }
-        target.mend();  // who waits for something that will not come goes on
+        // Who waits for a lock that was given to nobody, by a word of before that one of the users
+        // has put back, goes on.
+        do {
+            target.mend();
+            usleep(5000);
+        } while (!progress->ended.load(std::memory_order_relaxed));
     });
     std::vector<Child> users;
     for (unsigned user = 0; user < kUsers; ++user) {
@@ -180,6 +186,7 @@ inline void run(const FreshName& name, const std::function<void(User&)>& use) {
     for (Child& user : users) {
         EXPECT_EQ(user.join(), 0);
     }
+    progress->ended.store(true, std::memory_order_relaxed);
     EXPECT_EQ(scribbler.join(), 0);
     std::uint64_t done = 0;
     std::uint64_t refused = 0;
