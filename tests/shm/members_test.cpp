@@ -45,6 +45,15 @@ Child member_child(const std::shared_ptr<Segment>& segment, const Shared<Told>& 
     return child;
 }
 
+// Who has the tag 0 is nobody: so a barrier took a party for one that never attached.
+TEST(Members, NoTenantHasTheTagOfAFreeId) {
+    EXPECT_EQ(Members::tag_of(0), 0U);
+    for (const std::uint64_t number : {256ULL, 512ULL, 768ULL, 4096ULL}) {
+        const std::uint64_t incarnation_and_entry = number << 24U | number;
+        EXPECT_NE(Members::tag_of(incarnation_and_entry), 0U) << number;
+    }
+}
+
 TEST(Members, AThreadKeepsItsId) {
     const auto segment = make_segment(8);
     Members& sut = segment->members();

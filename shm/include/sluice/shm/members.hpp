@@ -104,8 +104,12 @@ class Members {
 
     /// Tells one tenant of an id from the next; 0 where the id is free.
     std::uint32_t tenant_tag(MemberId id) const noexcept {
-        const std::uint64_t word = cell(id).load(std::memory_order_acquire);  // A1
-        return static_cast<std::uint32_t>(word ^ (word >> 24U));
+        return tag_of(cell(id).load(std::memory_order_acquire));  // A1
+    }
+    /// Of a cell's word: 0 of a free one only. (Entry 255 in its 256th incarnation would be another.)
+    static constexpr std::uint32_t tag_of(std::uint64_t word) noexcept {
+        const auto tag = static_cast<std::uint32_t>(word ^ (word >> 24U));
+        return tag != 0 || word == 0 ? tag : 1;
     }
 
     /// Whether two ids are one living thread's: who opens a segment twice has an id in each view.
