@@ -106,7 +106,7 @@ class Members {
     std::uint32_t tenant_tag(MemberId id) const noexcept {
         return tag_of(cell(id).load(std::memory_order_acquire));  // A1
     }
-    /// Of a cell's word: 0 of a free one only. (Entry 255 in its 256th incarnation would be another.)
+    /// Of a cell's word: 0 of a free one only. (Entry 255's 256th incarnation would be another.)
     static constexpr std::uint32_t tag_of(std::uint64_t word) noexcept {
         const auto tag = static_cast<std::uint32_t>(word ^ (word >> 24U));
         return tag != 0 || word == 0 ? tag : 1;
