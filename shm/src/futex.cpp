@@ -20,6 +20,9 @@ constexpr long SYS_futex_waitv = 449;
 constexpr std::uint32_t kFutexSize32 = 2;
 constexpr std::size_t kWatchesMax = 128;  // FUTEX_WAITV_MAX
 
+enum class Availability : int { unknown, yes, no };
+constinit std::atomic<Availability> waitv_available{Availability::unknown};
+
 // The kernel's struct futex_waitv, under our own name so that an old header does not matter.
 struct KernelWatch {
     std::uint64_t value;
@@ -104,12 +107,16 @@ unsigned futex_add_and_wake(FutexWord& target, std::uint32_t operand, const Fute
 }
 
 bool futex_waitv_available() noexcept {
-    static const bool available = [] {
+    // No static local: a child that is forked while another thread makes it would wait for that
+    // thread. Relaxed: asking twice does no harm, and the answer orders nothing.
+    Availability known = waitv_available.load(std::memory_order_relaxed);
+    if (known == Availability::unknown) {
         // No watch at all is EINVAL where the call exists, ENOSYS (or EPERM by a filter) where not.
         const long rc = syscall(SYS_futex_waitv, nullptr, 0, 0, nullptr, CLOCK_MONOTONIC);
-        return rc == -1 && errno == EINVAL;
-    }();
-    return available;
+        known = rc == -1 && errno == EINVAL ? Availability::yes : Availability::no;
+        waitv_available.store(known, std::memory_order_relaxed);
+    }
+    return known == Availability::yes;
 }
 
 FutexResult futex_wait_any(std::span<const FutexWatch> watches, Deadline deadline) noexcept {

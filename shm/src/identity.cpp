@@ -106,6 +106,9 @@ void forget_in_child() noexcept {
     pthread_mutex_init(&self_lock, nullptr);
     self_known.store(false, std::memory_order_relaxed);
 }
+// Before main, not at the first use: a thread's fork between another's taking of the lock and its
+// registration would leave a child with a lock that nobody frees.
+const bool at_fork = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
 
 }  // namespace
 
@@ -126,12 +129,11 @@ std::uint64_t random_nonce() noexcept {
 }
 
 const ProcessIdentity& this_process() noexcept {
+    static_cast<void>(at_fork);
     // acquire: the fields are seen complete. Pairs with the release below.
     if (!self_known.load(std::memory_order_acquire)) {
         pthread_mutex_lock(&self_lock);
         if (!self_known.load(std::memory_order_relaxed)) {  // under the lock
-            static std::once_flag registered;
-            std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, forget_in_child); });
             self = describe(getpid());
             self.nonce = random_nonce();
             self_known.store(true, std::memory_order_release);  // pairs with the acquire above

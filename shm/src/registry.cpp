@@ -72,6 +72,8 @@ void forget_bell_in_child() noexcept {
     thread_bell.armed = false;  // the C library has emptied the child's robust list
     pthread_mutex_init(&registry_lock, nullptr);
 }
+// Before main, as in identity.cpp: else a child could be made with the lock held and no handler.
+const bool at_fork = pthread_atfork(nullptr, nullptr, forget_bell_in_child) == 0;
 
 bool describe(Mapping& mapping, Failure& failure, const std::string& path, std::uint64_t& nonce) {
     RegistryLayout header{};
@@ -165,6 +167,7 @@ std::string RegistryLayout::path_of(uid_t user) {
 }
 
 Registry* Registry::instance(Failure& failure) noexcept {
+    static_cast<void>(at_fork);
     // acquire: sees the object complete. Pairs with the release below.
     if (Registry* known = the_registry.load(std::memory_order_acquire)) {
         return known;
@@ -172,10 +175,6 @@ Registry* Registry::instance(Failure& failure) noexcept {
     pthread_mutex_lock(&registry_lock);
     Registry* registry = the_registry.load(std::memory_order_relaxed);  // under the lock
     if (registry == nullptr) {
-        static bool registered = false;  // under the lock
-        if (!registered) {
-            registered = pthread_atfork(nullptr, nullptr, forget_bell_in_child) == 0;
-        }
         Mapping mapping;
         std::uint64_t nonce = 0;
         if (obtain(mapping, nonce, failure)) {

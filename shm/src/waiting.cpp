@@ -6,6 +6,11 @@
 #include <climits>
 
 namespace sluice::shm {
+namespace {
+
+const bool several_processors = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+
+}  // namespace
 
 void give_way() noexcept {
     static_cast<void>(sched_yield());
@@ -41,8 +46,7 @@ void EventCountLayout::wake_all() noexcept {
 
 // The budget is relaxed throughout: a guess, races on it do no harm.
 std::int64_t SpinBudget::ns() const noexcept {
-    static const bool several = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-    return several ? ns_.load(std::memory_order_relaxed) : 0;
+    return several_processors ? ns_.load(std::memory_order_relaxed) : 0;
 }
 
 void SpinBudget::paid() noexcept {

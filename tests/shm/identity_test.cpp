@@ -2,9 +2,17 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <random>
 #include <set>
+#include <thread>
 
+#include "sluice/shm/failure.hpp"
+#include "sluice/shm/futex.hpp"
+#include "sluice/shm/registry.hpp"
 #include "support/processes.hpp"
 
 namespace sluice::shm {
@@ -33,6 +41,52 @@ TEST(ProcessIdentity, AChildIsAnother) {
     EXPECT_NE(told->nonce, 0U);
     EXPECT_EQ(told->pid, pid);
     EXPECT_EQ(this_process().nonce, mine);
+}
+
+// The first use of all is another process's: it runs in a fresh image, below.
+TEST(ProcessIdentity, DISABLED_FirstUse) {
+    std::atomic<int> step{0};
+    std::thread first([&] {
+        step.store(1);
+        while (step.load() != 2) {
+        }
+        this_process();
+        futex_waitv_available();
+        Failure failure;
+        Registry::instance(failure);
+    });
+    while (step.load() != 1) {
+    }
+    std::mt19937 random(static_cast<unsigned>(getpid()));
+    step.store(2);
+    for (unsigned pause = random() % 128; pause > 0; --pause) {
+        step.load();
+    }
+    for (int fork = 0; fork < 5; ++fork) {
+        test::Child child([] {
+            this_process();
+            futex_waitv_available();
+            Failure failure;
+            Registry::instance(failure);
+        });
+        EXPECT_EQ(child.join(), 0);
+    }
+    first.join();
+}
+
+// Was a hang: the handler that frees the lock in a child was registered under that lock.
+TEST(ProcessIdentity, AChildMadeWhileAnotherThreadAsksFirstCanAsk) {
+    for (int image = 0; image < 40; ++image) {
+        const pid_t pid = fork();
+        if (pid == 0) {
+            execl("/proc/self/exe", "identity", "--gtest_filter=ProcessIdentity.DISABLED_FirstUse",
+                  "--gtest_also_run_disabled_tests", "--gtest_brief=1", nullptr);
+            _exit(127);
+        }
+        int status = -1;
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_EQ(status, 0);
+    }
 }
 
 TEST(ProcessIdentity, NoncesAreDistinct) {
