@@ -4,7 +4,7 @@
 // It goes in rounds. In each, workers operate while this process kills; then they come to rest,
 // nobody is killed any more, and it is looked whether everything is whole and there.
 //
-// Environment: SLUICE_SOAK, how many seconds (20; beside a sanitizer 10). SLUICE_TEST_SEED.
+// Environment: SLUICE_SOAK, how many seconds (15; beside a sanitizer 8). SLUICE_TEST_SEED.
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <signal.h>
@@ -38,7 +38,7 @@ constexpr seconds kHang{60};
 seconds soak_time() {
     const char* given = std::getenv("SLUICE_SOAK");
     const long wanted = given != nullptr ? std::strtol(given, nullptr, 10) : 0;
-    return seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 10 : 20));
+    return seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 8 : 15));
 }
 
 class ManagerSoak : public ::testing::Test {
