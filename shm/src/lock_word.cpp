@@ -36,8 +36,14 @@ class LockWord::Waiter {
             if (seen_.owner() != kNobody) {
                 return is_final_with_owner();
             }
-            if (seen_.is_reserved() && heir_ == 0 && heir() != kNobody) {
-                return false;
+            if (seen_.is_reserved() && heir_ == 0) {
+                const std::uint32_t noted =
+                    lock_.layout_->heir.load(std::memory_order_acquire);  // A2
+                const auto heir = static_cast<MemberId>(noted);
+                if (heir != kNobody && !lock_.is_mine(heir, me_)) {
+                    return false;
+                }
+                heir_ = heir != kNobody ? noted : 0;  // of which it does not know: damage
             }
             if (seen_.is_abandoned() && if_abandoned_ == IfAbandoned::refuse) {
                 result_ = LockResult::abandoned;
@@ -108,10 +114,12 @@ class LockWord::Waiter {
     }
     void fail() noexcept { ++failures_; }
 
-    /// Mends what the dead have left in the way; true when it did.
+    /// Mends what the dead have left in the way, or what names an id that nobody has: damage, or a
+    /// look of before its tenant went. True when it did.
     bool rescue() noexcept {
         const MemberId blocker = this->blocker();
-        return lock_.members_->has_ended(blocker) && lock_.members_->rescue(blocker);
+        return lock_.members_->has_ended(blocker) ? lock_.members_->rescue(blocker)
+                                                  : lock_.members_->sweep_vacant(blocker);
     }
 
     /// After too many failures: the next to have the lock, unless somebody else is.

@@ -77,7 +77,7 @@ MemberId Members::join(Failure& failure) noexcept {
     }
     // Before the first operation: a lock is given back by a plain store (fence.hpp).
     static_cast<void>(register_for_heavy_fence());
-    const std::uint64_t mine = (bell.incarnation << 24U) | (bell.entry + 1U);
+    const std::uint64_t mine = word_of(bell);
     // Free cells first, then, after a rescue, once more.
     for (int round = 0; round < 2; ++round) {
         // relaxed: a hint for round robin
@@ -146,6 +146,26 @@ bool Members::rescue(MemberId id) noexcept {
     }
     const std::uint64_t word = cell(id).load(std::memory_order_acquire);  // A1
     return word != 0 && registry_->has_ended(reference_of(word)) && retire(id, word);
+}
+
+bool Members::sweep_vacant(MemberId id) noexcept {
+    // relaxed: checked by the exchange
+    if (id == kNobody || id > capacity_ || sweeper_.sweep == nullptr ||
+        cell(id).load(std::memory_order_relaxed) != 0) {
+        return false;
+    }
+    BellReference bell;
+    Failure ignored;
+    if (!registry_->arm_this_thread(bell, ignored)) {
+        return false;
+    }
+    std::uint64_t free_cell = 0;
+    const std::uint64_t mine = word_of(bell);
+    if (!cell(id).compare_exchange_strong(free_cell, mine, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed)) {  // R1 A2
+        return false;
+    }
+    return retire(id, mine);
 }
 
 unsigned Members::rescue() noexcept {

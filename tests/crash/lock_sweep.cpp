@@ -30,13 +30,17 @@ enum class LockState : std::uint8_t {
     heir,       // held by the victim; another sleeps, and is the heir
     stubborn,   // held by another, who wakes the victim until it is the heir, then gives it back
     dead_heir,  // reserved for one who died
+    nobodys,    // damaged: the owner is an id that nobody has
 };
 const char* name_of(LockState state) {
     constexpr const char* kNames[] = {
-        "free",      "a dead owner's",  "a dead owner's, wrapping", "a living owner's",
-        "a sleeper", "a sleeping heir", "becomes the heir",         "reserved for a dead heir"};
+        "free",       "a dead owner's",  "a dead owner's, wrapping", "a living owner's",
+        "a sleeper",  "a sleeping heir", "becomes the heir",         "reserved for a dead heir",
+        "nobody's id"};
     return kNames[static_cast<int>(state)];
 }
+
+constexpr shm::MemberId kNobodys = 6;  // the last that would be given out
 
 /// What processes tell the survivor. Apart from the memory under test.
 struct LockNotes {
@@ -60,7 +64,9 @@ class LockScene : public Scene {
 
     LockScene(LockState state, const Plan& plan)
         : lock_(plan.newcomer_takes_over ? 3 : 6,
-                state == LockState::wrapping ? ~(LockControl::kTagStep - 1) : 0,
+                state == LockState::wrapping  ? ~(LockControl::kTagStep - 1)
+                : state == LockState::nobodys ? kNobodys
+                                              : 0,
                 state == LockState::wrapping ? 0xffff'0000U : 0),
           state_(state),
           plan_(plan) {
@@ -139,7 +145,8 @@ class LockScene : public Scene {
     }
 
     int check(bool returned) override {
-        const bool before = state_ == LockState::dead_owner || state_ == LockState::wrapping;
+        const bool before = state_ == LockState::dead_owner || state_ == LockState::wrapping ||
+                            state_ == LockState::nobodys;
         if (newcomer_.pid() > 0) {
             require(newcomer_held(), "a late rescue took the lock from a newcomer");
             notes_->go_on.store(1);
@@ -359,7 +366,8 @@ SweepCounts sweep_lock() {
     run("lock", {.act = lock, .may_take = true}, {State::free}, {.two = true});
     run("lock", {.act = lock, .may_take = true}, {State::dead_owner, State::dead_heir},
         {.two = is_thorough()});
-    run("lock", {.act = lock, .may_take = true}, {State::wrapping}, {.pairs = is_thorough()});
+    run("lock", {.act = lock, .may_take = true}, {State::wrapping, State::nobodys},
+        {.pairs = is_thorough()});
     run("unlock", {.act = unlock, .holds_before = true}, {State::free}, {.two = true});
     run("unlock", {.act = unlock, .holds_before = true}, {State::sleeper, State::heir});
     run("try_lock", {.act = try_lock, .may_take = true}, {State::free});

@@ -197,10 +197,10 @@ TEST(Scribbler, AGuardedValueNeitherCrashesNorHangs) {
             user.tries([&] {
                 switch (user.random()() % 4) {
                     case 0:
-                        if (auto writer = guarded.try_write_for(kMoment)) {
-                            ++(*writer)->words[3];
-                            writer->commit();
-                        }
+                        guarded.store({});
+                        break;
+                    case 1:
+                        guarded.update([](Quotes& value) { ++value.words[3]; });
                         break;
                     default:
                         static_cast<void>(guarded.read());

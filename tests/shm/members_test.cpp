@@ -221,6 +221,33 @@ TEST(Members, ARescuerThatWasStoppedKnowsThatTheIdIsAnothers) {
     EXPECT_EQ(segment->members().id(), 1) << "the newcomer keeps its place";
 }
 
+// Whoever finds a claim in the name of a free id has no proof: meanwhile it may be a newcomer's.
+TEST(Members, AVacantIdIsSweptWhileItIsTheSweepersOwn) {
+    const auto segment = make_segment(8);
+    Members& sut = segment->members();
+    struct Seen {
+        Members* members;
+        unsigned sweeps;
+    } seen{&sut, 0};
+    sut.set_sweeper({[](void* context, MemberId id, const DeadTenant& dead) {
+                         auto& saw = *static_cast<Seen*>(context);
+                         ++saw.sweeps;
+                         EXPECT_TRUE(dead.is_still_there());
+                         EXPECT_TRUE(saw.members->are_one_thread(id, saw.members->id()));
+                     },
+                     &seen});
+    const MemberId me = sut.id();
+    const auto vacant = static_cast<MemberId>(me % 8 + 1);
+    EXPECT_TRUE(sut.sweep_vacant(vacant));
+    EXPECT_EQ(seen.sweeps, 1U);
+    EXPECT_EQ(sut.tenant_tag(vacant), 0U) << "it is free again";
+    EXPECT_FALSE(sut.sweep_vacant(me)) << "somebody has it";
+    EXPECT_FALSE(sut.sweep_vacant(kNobody));
+    EXPECT_FALSE(sut.sweep_vacant(9));
+    EXPECT_EQ(seen.sweeps, 1U);
+    EXPECT_EQ(sut.id(), me);
+}
+
 TEST(Members, LeavingFreesTheIdAtOnce) {
     auto segment = make_segment(2);
     Members& sut = segment->members();

@@ -131,6 +131,13 @@ class Members {
     /// Sweeps that member if it has ended.
     bool rescue(MemberId id) noexcept;
 
+    /// Sweeps an id that nobody has, as if its tenant had died; true when it did. Who unmaps a
+    /// segment holds nothing in it any more, so what is claimed in the name of a free id is damage.
+    /// A look cannot prove that: between two of them the id may have gone to a newcomer, and back.
+    /// So this thread takes the id first. What still stands there then is nobody's.
+    /// Crash: the id is this thread's, and is swept with it.
+    bool sweep_vacant(MemberId id) noexcept;
+
     /// Gives this process's ids back; called when it unmaps the segment.
     void leave() noexcept;
 
@@ -140,6 +147,9 @@ class Members {
     std::atomic<std::uint64_t>& cell(MemberId id) const noexcept { return layout_->cells[id - 1U]; }
     static BellReference reference_of(std::uint64_t word) noexcept {
         return {static_cast<std::uint32_t>(word & 0xff'ffffU) - 1U, word >> 24U};
+    }
+    static std::uint64_t word_of(const BellReference& bell) noexcept {
+        return (bell.incarnation << 24U) | (bell.entry + 1U);
     }
     bool retire(MemberId id, std::uint64_t word) noexcept;
 
