@@ -350,7 +350,13 @@ class Sweep {
     SweepCounts counts_{};
 };
 
+std::string only_these;  // see sweep_only
+
 }  // namespace
+
+void sweep_only(const std::string& text) {
+    only_these = text;
+}
 
 bool is_thorough() {
     return std::getenv("SLUICE_SOAK") != nullptr;
@@ -368,6 +374,9 @@ void SweepCounts::operator+=(const SweepCounts& other) noexcept {
 
 SweepCounts sweep(const std::string& operation, const std::string& state, const MakeScene& make,
                   const SweepOptions& options) {
+    if ((operation + ", " + state).find(only_these) == std::string::npos) {
+        return {};
+    }
     const auto begun = std::chrono::steady_clock::now();
     const SweepCounts counts = Sweep(operation, state, make, options).run();
     const double took =

@@ -101,6 +101,9 @@ struct SweepCounts {
     void operator+=(const SweepCounts& other) noexcept;
 };
 
+/// From here on only what has the text in its "operation, state" is swept; empty: everything again.
+void sweep_only(const std::string& text);
+
 /// Sweeps one operation from one starting state; throws Violation, which names the point.
 /// Prints a line. `operation` and `state` are names for people.
 SweepCounts sweep(const std::string& operation, const std::string& state, const MakeScene& make,

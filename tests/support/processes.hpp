@@ -166,9 +166,8 @@ inline std::uint64_t announce_seed() {
 /// A name that no other test run uses, removed at the end.
 class FreshName {
  public:
-    explicit FreshName(const std::string& stem)
-        : name_("test-" + stem + "-" + std::to_string(getpid())),
-          path_("/dev/shm/sluice." + name_) {
+    explicit FreshName(const std::string& stem, const std::string& prefix = "test-")
+        : name_(prefix + stem + "-" + std::to_string(getpid())), path_("/dev/shm/sluice." + name_) {
         ::unlink(path_.c_str());
     }
     FreshName(const FreshName&) = delete;

@@ -30,11 +30,12 @@ endif()
 set(SLUICE_SOAK 0 CACHE STRING "Seconds that the environment's SLUICE_SOAK grants each stress test")
 
 # sluice_test(<name> SOURCES <file>... [LIBRARIES <target>...] [LABEL <unit|crash|stress|...>]
-#             [TIMEOUT <s>])
+#             [TIMEOUT <s>] [COST <s>])
 # One executable, and one CTest entry for each TEST() in it. The timeout is a watchdog, not a speed
-# limit.
+# limit. COST: about how long its longest tests take; several at a time, ctest begins with the
+# longest, or it would end with one of them on one CPU. What names none fills the gaps.
 function(sluice_test name)
-  cmake_parse_arguments(arg "" "LABEL;TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "" "LABEL;TIMEOUT;COST" "SOURCES;LIBRARIES" ${ARGN})
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
   endif()
@@ -52,9 +53,15 @@ function(sluice_test name)
     # most of the build's time and tell nothing. (Stress tests and the kill sweep are optimised.)
     target_compile_options(${name} PRIVATE -O1)
   endif()
+  if(SLUICE_PRECOMPILE)
+    target_precompile_headers(${name} REUSE_FROM sluice_test_headers)
+  endif()
   set(properties LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
   if(arg_LABEL STREQUAL "crash")
     list(APPEND properties PROCESSORS 1 PROCESSOR_AFFINITY ON)  # a CPU of its own
+  endif()
+  if(arg_COST)
+    list(APPEND properties COST ${arg_COST})
   endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
 endfunction()

@@ -174,21 +174,21 @@ int run(const BenchOptions& options) {
 
 void add_bench(CLI::App& app, int& exit_code) {
     const auto options = std::make_shared<BenchOptions>();
-    CLI::App* command = add_command(
+    Command command = add_command(
         app, "bench", "Run the benchmarks; write one HTML page with plots, and the JSON behind it",
         "sluice bench --only 'pipe|queue' --out report.html");
-    command->add_option("--programs", options->programs,
-                        "Folder of the benchmark programs (else that of this build)");
-    command->add_option("--only", options->only, "Only programs whose name matches this");
-    command->add_option("--seconds", options->seconds, "Time for each race")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    command->add_flag("--quick", options->quick, "A few blocks each: tries that all runs");
-    command->add_option("--from", options->from, "Draw these results; run nothing");
-    command->add_option("--out", options->out, "The page; its JSON lies beside it")
-        ->capture_default_str();
+    command.add_option("--programs", options->programs,
+                       "Folder of the benchmark programs (else that of this build)");
+    command.add_option("--only", options->only, "Only programs whose name matches this");
+    command.add_option("--seconds", options->seconds, "Time for each race")
+        .positive()
+        .capture_default_str();
+    command.add_flag("--quick", options->quick, "A few blocks each: tries that all runs");
+    command.add_option("--from", options->from, "Draw these results; run nothing");
+    command.add_option("--out", options->out, "The page; its JSON lies beside it")
+        .capture_default_str();
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

@@ -100,16 +100,16 @@ int run(const Options& options) {
 
 void add_c2c(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command =
+    Command command =
         add_command(app, "c2c", "Measures between every two CPUs the round trip of one cache line",
                     "sluice c2c --cpus 0-7");
-    command->add_option("--cpus", options->cpus, "Only these CPUs, as 0,2-5")->type_name("LIST");
-    command->add_option("--blocks", options->blocks, "Blocks of 1000 round trips for each pair")
-        ->type_name("N")
-        ->check(CLI::Range(1U, 1'000'000U))
-        ->capture_default_str();
+    command.add_option("--cpus", options->cpus, "Only these CPUs, as 0,2-5").type_name("LIST");
+    command.add_option("--blocks", options->blocks, "Blocks of 1000 round trips for each pair")
+        .type_name("N")
+        .between(1U, 1'000'000U)
+        .capture_default_str();
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

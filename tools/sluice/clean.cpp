@@ -185,17 +185,17 @@ int run(const Options& options) {
 
 void add_clean(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = add_command(
+    Command command = add_command(
         app, "clean",
         "Tells which named objects nobody uses, on the kernel's proof; --yes removes them. Exit "
         "code 1: something was left",
         "sluice clean --yes");
-    command->add_option("name", options->names, "Only these objects");
-    command->add_flag("--yes", options->yes, "Remove them");
-    command->add_flag("--discard", options->discard,
-                      "Also those that still hold messages, or values");
+    command.add_option("name", options->names, "Only these objects");
+    command.add_flag("--yes", options->yes, "Remove them");
+    command.add_flag("--discard", options->discard,
+                     "Also those that still hold messages, or values");
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

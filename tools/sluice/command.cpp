@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -59,22 +60,81 @@ void throw_failure(const shm::Failure& failure) {
                                              std::generic_category().message(failure.error)));
 }
 
-CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
-                      const std::string& example) {
+Option& Option::required() {
+    option_->required();
+    return *this;
+}
+Option& Option::capture_default_str() {
+    option_->capture_default_str();
+    return *this;
+}
+Option& Option::type_name(const std::string& name) {
+    option_->type_name(name);
+    return *this;
+}
+Option& Option::needs(const Option& other) {
+    option_->needs(other.option_);
+    return *this;
+}
+Option& Option::excludes(const Option& other) {
+    option_->excludes(other.option_);
+    return *this;
+}
+Option& Option::positive() {
+    option_->check(CLI::PositiveNumber);
+    return *this;
+}
+Option& Option::existing_directory() {
+    option_->check(CLI::ExistingDirectory);
+    return *this;
+}
+Option& Option::one_of(const std::vector<std::string>& words) {
+    option_->check(CLI::IsMember(words));
+    return *this;
+}
+template <class Number>
+Option& Option::between(Number least, Number most) {
+    option_->check(CLI::Range(least, most));
+    return *this;
+}
+template Option& Option::between(double, double);
+template Option& Option::between(unsigned, unsigned);
+template Option& Option::between(std::uint64_t, std::uint64_t);
+
+template <class Value>
+Option Command::add_option(const std::string& names, Value& into, const std::string& description) {
+    return Option(app_->add_option(names, into, description));
+}
+template Option Command::add_option(const std::string&, std::string&, const std::string&);
+template Option Command::add_option(const std::string&, std::vector<std::string>&,
+                                    const std::string&);
+template Option Command::add_option(const std::string&, double&, const std::string&);
+template Option Command::add_option(const std::string&, unsigned&, const std::string&);
+template Option Command::add_option(const std::string&, std::uint64_t&, const std::string&);
+
+Option Command::add_flag(const std::string& names, bool& into, const std::string& description) {
+    return Option(app_->add_flag(names, into, description));
+}
+void Command::callback(const std::function<void()>& run) {
+    app_->callback(run);
+}
+
+Command add_command(CLI::App& app, const std::string& name, const std::string& description,
+                    const std::string& example) {
     CLI::App* command = app.add_subcommand(name, description);
     command->footer("Example: " + example);
-    return command;
+    return Command(command);
 }
 
-void add_json(CLI::App* command, bool& json) {
-    command->add_flag("--json", json, "Write JSON");
+void add_json(Command& command, bool& json) {
+    command.add_flag("--json", json, "Write JSON");
 }
 
-void add_synthetic(CLI::App* command, std::string& description) {
+void add_synthetic(Command& command, std::string& description) {
     command
-        ->add_option("--synthetic", description,
-                     "A made-up machine instead of this one, as \"pack:2 [numa] l3:2 core:4 pu:2\"")
-        ->type_name("MACHINE");
+        .add_option("--synthetic", description,
+                    "A made-up machine instead of this one, as \"pack:2 [numa] l3:2 core:4 pu:2\"")
+        .type_name("MACHINE");
 }
 
 std::string path_of(const std::string& name) {

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sluice/shm/failure.hpp>
@@ -13,6 +13,11 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace sluice::tool {
 
@@ -37,11 +42,48 @@ class CommandError : public std::runtime_error {
 };
 [[noreturn]] void throw_failure(const shm::Failure& failure);
 
+// CLI11 is hidden behind the next two: each file that includes it takes three seconds more to
+// compile, and there is one a subcommand. What they do is what CLI11 calls by the same name.
+
+/// An option as it is added.
+class Option {
+ public:
+    explicit Option(CLI::Option* option) : option_(option) {}
+    Option& required();
+    Option& capture_default_str();
+    Option& type_name(const std::string& name);
+    Option& needs(const Option& other);
+    Option& excludes(const Option& other);
+    Option& positive();
+    Option& existing_directory();
+    Option& one_of(const std::vector<std::string>& words);
+    /// Of double, unsigned, std::uint64_t.
+    template <class Number>
+    Option& between(Number least, Number most);
+
+ private:
+    CLI::Option* option_;
+};
+
+/// A subcommand as it is put together.
+class Command {
+ public:
+    explicit Command(CLI::App* app) : app_(app) {}
+    /// Into a string, a list of them, double, unsigned, std::uint64_t.
+    template <class Value>
+    Option add_option(const std::string& names, Value& into, const std::string& description);
+    Option add_flag(const std::string& names, bool& into, const std::string& description);
+    void callback(const std::function<void()>& run);
+
+ private:
+    CLI::App* app_;
+};
+
 /// Adds a subcommand with an example in its help.
-CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
-                      const std::string& example);
-void add_json(CLI::App* command, bool& json);
-void add_synthetic(CLI::App* command, std::string& description);
+Command add_command(CLI::App& app, const std::string& name, const std::string& description,
+                    const std::string& example);
+void add_json(Command& command, bool& json);
+void add_synthetic(Command& command, std::string& description);
 
 // One file each.
 void add_ls(CLI::App& app, int& exit_code);

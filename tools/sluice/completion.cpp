@@ -1,5 +1,7 @@
 // sluice completion: the files that make a shell complete subcommands, options and names. Made from
 // the commands themselves, so they cannot fall behind.
+#include <CLI/CLI.hpp>
+
 #include "command.hpp"
 
 namespace sluice::tool {
@@ -117,12 +119,12 @@ void print_fish(const CLI::App& app) {
 
 void add_completion(CLI::App& app, int& exit_code) {
     auto shell = std::make_shared<std::string>();
-    CLI::App* command = add_command(app, "completion", "Writes the completion file of a shell",
-                                    "sluice completion bash > sluice.bash");
-    command->add_option("shell", *shell, "bash, zsh or fish")
-        ->required()
-        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-    command->callback([shell, &app, &exit_code] {
+    Command command = add_command(app, "completion", "Writes the completion file of a shell",
+                                  "sluice completion bash > sluice.bash");
+    command.add_option("shell", *shell, "bash, zsh or fish")
+        .required()
+        .one_of({"bash", "zsh", "fish"});
+    command.callback([shell, &app, &exit_code] {
         if (*shell == "bash") {
             print_bash(app);
         } else if (*shell == "zsh") {

@@ -353,18 +353,18 @@ int run(const Options& options) {
 
 void add_doctor(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = add_command(app, "doctor",
-                                    "Checks this machine for low latency: ok, or a warning and how "
-                                    "to mend it. Exit code 1: it warned",
-                                    "sluice doctor");
+    Command command = add_command(app, "doctor",
+                                  "Checks this machine for low latency: ok, or a warning and how "
+                                  "to mend it. Exit code 1: it warned",
+                                  "sluice doctor");
     command
-        ->add_option("--root", options->root,
-                     "Read proc and sys below this folder: a copy of another machine's")
-        ->type_name("DIR")
-        ->check(CLI::ExistingDirectory)
-        ->capture_default_str();
+        .add_option("--root", options->root,
+                    "Read proc and sys below this folder: a copy of another machine's")
+        .type_name("DIR")
+        .existing_directory()
+        .capture_default_str();
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

@@ -184,20 +184,20 @@ int run(const Options& options) {
 
 void add_info(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command =
+    Command command =
         add_command(app, "info", "Tells all about one object: fill, memory, who holds what",
                     "sluice info ticks --watch 3");
     command
-        ->add_option("name", options->name,
-                     "The object's name, or the path of its file (/proc/PID/fd/N of an anonymous)")
-        ->required();
+        .add_option("name", options->name,
+                    "The object's name, or the path of its file (/proc/PID/fd/N of an anonymous)")
+        .required();
     command
-        ->add_option("--watch", options->watch_s,
-                     "Watch so many seconds: tells rates, and which holdings have not changed")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0.0, 86'400.0));
+        .add_option("--watch", options->watch_s,
+                    "Watch so many seconds: tells rates, and which holdings have not changed")
+        .type_name("SECONDS")
+        .between(0.0, 86'400.0);
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

@@ -133,21 +133,21 @@ int run(const Options& options) {
 
 void add_jitter(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = add_command(
+    Command command = add_command(
         app, "jitter", "Spins on CPUs and tells how often, and how long, they were taken away",
         "sluice jitter --cpus 2,3 --seconds 10");
-    command->add_option("--cpus", options->cpus, "Only these CPUs, as 0,2-5; all spin at once")
-        ->type_name("LIST");
-    command->add_option("--seconds", options->seconds, "How long to spin")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0.01, 86'400.0))
-        ->capture_default_str();
-    command->add_option("--threshold", options->threshold_us, "The least that counts, in us")
-        ->type_name("US")
-        ->check(CLI::Range(0.1, 1e6))
-        ->capture_default_str();
+    command.add_option("--cpus", options->cpus, "Only these CPUs, as 0,2-5; all spin at once")
+        .type_name("LIST");
+    command.add_option("--seconds", options->seconds, "How long to spin")
+        .type_name("SECONDS")
+        .between(0.01, 86'400.0)
+        .capture_default_str();
+    command.add_option("--threshold", options->threshold_us, "The least that counts, in us")
+        .type_name("US")
+        .between(0.1, 1e6)
+        .capture_default_str();
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

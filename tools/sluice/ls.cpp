@@ -66,12 +66,12 @@ int run(const Options& options) {
 
 void add_ls(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = add_command(app, "ls", "Lists the named objects, with their fill and users",
-                                    "sluice ls --json | jq -r '.[].name'");
-    command->add_flag("--anonymous", options->anonymous,
-                      "Also objects without a name that processes of yours hold");
+    Command command = add_command(app, "ls", "Lists the named objects, with their fill and users",
+                                  "sluice ls --json | jq -r '.[].name'");
+    command.add_flag("--anonymous", options->anonymous,
+                     "Also objects without a name that processes of yours hold");
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

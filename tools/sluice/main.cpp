@@ -1,5 +1,6 @@
 // sluice: looks at, watches and cleans what the programs of the library share; and at the machine
 // they run on. Reads the command line; each subcommand has its file.
+#include <CLI/CLI.hpp>
 #include <exception>
 #include <sluice/error.hpp>
 #include <system_error>

@@ -192,38 +192,38 @@ int run_get(const Options& options) {
 
 void add_put(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = add_command(
+    Command command = add_command(
         app, "put", "Puts JSON values into a queue: those given, else the lines of standard input",
         "sluice put jobs '{\"task\":7}'");
-    command->add_option("name", options->name, "The queue's name")->required();
-    command->add_option("value", options->values, "The values, as JSON");
+    command.add_option("name", options->name, "The queue's name").required();
+    command.add_option("value", options->values, "The values, as JSON");
     command
-        ->add_option("--timeout", options->timeout_s,
-                     "Wait so long while it is full [for ever]; then exit code 1")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0.0, 1e9));
-    command->add_flag("--json", options->json, "Tell as JSON how many were put");
-    command->callback([options, &exit_code] { exit_code = run_put(*options); });
+        .add_option("--timeout", options->timeout_s,
+                    "Wait so long while it is full [for ever]; then exit code 1")
+        .type_name("SECONDS")
+        .between(0.0, 1e9);
+    command.add_flag("--json", options->json, "Tell as JSON how many were put");
+    command.callback([options, &exit_code] { exit_code = run_put(*options); });
 }
 
 void add_get(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command =
+    Command command =
         add_command(app, "get", "Takes messages out of a queue and writes them as JSON lines",
                     "sluice get jobs --timeout 5 | jq .task");
-    command->add_option("name", options->name, "The queue's name")->required();
-    CLI::Option* const count = command->add_option("-n,--count", options->count, "How many to take")
-                                   ->type_name("N")
-                                   ->capture_default_str();
+    command.add_option("name", options->name, "The queue's name").required();
+    const Option count = command.add_option("-n,--count", options->count, "How many to take")
+                             .type_name("N")
+                             .capture_default_str();
     command
-        ->add_option("--timeout", options->timeout_s,
-                     "Wait so long for each [for ever]; then exit code 1")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0.0, 1e9));
-    command->add_flag("--drain", options->drain, "Take all that are there, and wait for none")
-        ->excludes(count);
-    command->add_flag("--json", options->json, "The messages are JSON lines with or without");
-    command->callback([options, &exit_code] { exit_code = run_get(*options); });
+        .add_option("--timeout", options->timeout_s,
+                    "Wait so long for each [for ever]; then exit code 1")
+        .type_name("SECONDS")
+        .between(0.0, 1e9);
+    command.add_flag("--drain", options->drain, "Take all that are there, and wait for none")
+        .excludes(count);
+    command.add_flag("--json", options->json, "The messages are JSON lines with or without");
+    command.callback([options, &exit_code] { exit_code = run_get(*options); });
 }
 
 }  // namespace sluice::tool

@@ -113,20 +113,20 @@ int run(const Options& options) {
 
 void add_tap(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command =
+    Command command =
         add_command(app, "tap",
                     "Shows messages as they pass through a queue or a pipe, as JSON lines, without "
                     "taking them. "
                     "Structures are told by position, by name where sluice::schema<T> gives names",
                     "sluice tap ticks --count 10");
-    command->add_option("name", options->name, "The object's name, or its path")->required();
-    command->add_option("--count", options->count, "End after so many messages")->type_name("N");
-    command->add_option("--seconds", options->seconds, "End after so many seconds")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0.0, 1e9));
-    command->add_flag("--oldest", options->oldest, "Begin with what waits there already");
-    command->add_flag("--json", options->json, "Write each line with its position");
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.add_option("name", options->name, "The object's name, or its path").required();
+    command.add_option("--count", options->count, "End after so many messages").type_name("N");
+    command.add_option("--seconds", options->seconds, "End after so many seconds")
+        .type_name("SECONDS")
+        .between(0.0, 1e9);
+    command.add_flag("--oldest", options->oldest, "Begin with what waits there already");
+    command.add_flag("--json", options->json, "Write each line with its position");
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

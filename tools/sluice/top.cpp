@@ -230,19 +230,19 @@ int run(const Options& options) {
 
 void add_top(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = add_command(
+    Command command = add_command(
         app, "top", "Shows all objects live: rates, fill, who holds what, deaths. q quits",
         "sluice top --interval 0.5");
-    command->add_option("--interval", options->interval_s, "Seconds between two looks")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0.05, 3600.0))
-        ->capture_default_str();
-    CLI::Option* once = command->add_flag("--once", options->once,
-                                          "One look, after one interval; needs no terminal");
-    command->add_flag("--anonymous", options->anonymous,
-                      "Also objects without a name that processes of yours hold");
-    command->add_flag("--json", options->json, "Write JSON; with --once")->needs(once);
-    command->callback([options, &exit_code] { exit_code = run(*options); });
+    command.add_option("--interval", options->interval_s, "Seconds between two looks")
+        .type_name("SECONDS")
+        .between(0.05, 3600.0)
+        .capture_default_str();
+    const Option once = command.add_flag("--once", options->once,
+                                         "One look, after one interval; needs no terminal");
+    command.add_flag("--anonymous", options->anonymous,
+                     "Also objects without a name that processes of yours hold");
+    command.add_flag("--json", options->json, "Write JSON; with --once").needs(once);
+    command.callback([options, &exit_code] { exit_code = run(*options); });
 }
 
 }  // namespace sluice::tool

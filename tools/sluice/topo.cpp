@@ -160,34 +160,34 @@ int run_plan(const PlanOptions& options) {
 
 void add_topo(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<TopoOptions>();
-    CLI::App* command = add_command(app, "topo", "Draws the machine: memory nodes, caches, cores",
-                                    "sluice topo --synthetic 'pack:2 [numa] l3:2 core:4 pu:2'");
+    Command command = add_command(app, "topo", "Draws the machine: memory nodes, caches, cores",
+                                  "sluice topo --synthetic 'pack:2 [numa] l3:2 core:4 pu:2'");
     add_synthetic(command, options->synthetic);
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run_topo(*options); });
+    command.callback([options, &exit_code] { exit_code = run_topo(*options); });
 }
 
 void add_plan(CLI::App& app, int& exit_code) {
     auto options = std::make_shared<PlanOptions>();
-    CLI::App* command =
+    Command command =
         add_command(app, "plan", "Tells where workers would go", "sluice plan compact -n 4 --smt");
     command
-        ->add_option("policy", options->policy,
-                     "spread, compact, per_core, per_l3, per_node, none, or a list: 0,2-5 or "
-                     "{0,1},{2,3}")
-        ->capture_default_str();
-    command->add_option("-n,--workers", options->workers, "How many workers [one a core]")
-        ->type_name("N")
-        ->check(CLI::Range(std::size_t{1}, std::size_t{65'536}));
-    command->add_option("--cpus", options->cpus, "Only these CPUs, as 0-7")->type_name("LIST");
-    command->add_option("--isolated", options->isolated, "CPUs of isolcpus=: avoid, only, any")
-        ->type_name("WHAT")
-        ->check(CLI::IsMember({"avoid", "only", "any"}))
-        ->capture_default_str();
-    command->add_flag("--smt", options->smt, "Also second hardware threads of cores");
+        .add_option("policy", options->policy,
+                    "spread, compact, per_core, per_l3, per_node, none, or a list: 0,2-5 or "
+                    "{0,1},{2,3}")
+        .capture_default_str();
+    command.add_option("-n,--workers", options->workers, "How many workers [one a core]")
+        .type_name("N")
+        .between(std::size_t{1}, std::size_t{65'536});
+    command.add_option("--cpus", options->cpus, "Only these CPUs, as 0-7").type_name("LIST");
+    command.add_option("--isolated", options->isolated, "CPUs of isolcpus=: avoid, only, any")
+        .type_name("WHAT")
+        .one_of({"avoid", "only", "any"})
+        .capture_default_str();
+    command.add_flag("--smt", options->smt, "Also second hardware threads of cores");
     add_synthetic(command, options->synthetic);
     add_json(command, options->json);
-    command->callback([options, &exit_code] { exit_code = run_plan(*options); });
+    command.callback([options, &exit_code] { exit_code = run_plan(*options); });
 }
 
 }  // namespace sluice::tool
