@@ -771,6 +771,41 @@ DictResult DictTable::snapshot_locked(CopyWhat what, std::vector<StripeCopy>& co
     return result;
 }
 
+// In its own stripe this thread is not in the middle of a commit; in one that it can lock nobody
+// is. Without waiting: others may wait for the stripe that it has.
+bool DictTable::is_stuck(MemberId me) {
+    SpinBudget budget;
+    for (std::uint32_t index = 0; index < stripes_count_; ++index) {
+        LockWord& lock = locks_[index];
+        if (!is_changing(index)) {
+            continue;
+        }
+        if (lock.is_held_by(me)) {
+            return true;
+        }
+        if (lock.lock(me, Wait::park, budget, Deadline::passed(), IfAbandoned::take) !=
+            LockResult::done) {
+            continue;
+        }
+        bool is_stuck = false;
+        try {
+            is_stuck =
+                lock.is_abandoned() ? recover(index) != DictResult::done : is_changing(index);
+        } catch (...) {
+            unlock(index, me);
+            throw;
+        }
+        if (!is_stuck) {
+            lock.repair(me);
+        }
+        unlock(index, me);
+        if (is_stuck) {
+            return true;
+        }
+    }
+    return false;
+}
+
 DictResult DictTable::snapshot(CopyWhat what, std::vector<StripeCopy>& copies,
                                MemberId (*me)(void*), void* context, Wait mode,
                                SpinBudget& budget) {
@@ -805,9 +840,12 @@ DictResult DictTable::snapshot(CopyWhat what, std::vector<StripeCopy>& copies,
         }
         if (round >= kRoundsMax) {
             const DictResult result = snapshot_locked(what, copies, me(context), mode, budget);
-            // Who changes a value copies on without locks: a stripe is his.
+            // Who changes a value copies on without locks: a stripe is his. But not for ever.
             if (result != DictResult::would_deadlock) {
                 return result;
+            }
+            if (is_stuck(me(context))) {
+                return DictResult::damaged;
             }
         }
         spin_pause();

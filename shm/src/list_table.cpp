@@ -553,10 +553,9 @@ ListResult ListTable::snapshot(std::vector<std::byte>& elements, std::uint64_t& 
                 unlock(id);
                 return again == Copied::done ? ListResult::done : ListResult::damaged;
             }
-            // Who changes an element copies on without the lock: it is his.
-            if (locked != ListResult::would_deadlock) {
-                return locked;
-            }
+            // This thread changes an element just now, so nobody else writes; and it is not in the
+            // middle of a commit: what it finds changing is damage.
+            return locked == ListResult::would_deadlock ? ListResult::damaged : locked;
         }
         spin_pause();
     }

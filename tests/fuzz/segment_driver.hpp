@@ -29,7 +29,8 @@ class SegmentDriver {
 
     /// Runs one program.
     /// Errors: only what must not happen: any exception that is no sluice::Error, system_error,
-    /// invalid_argument, length_error or out_of_range; std::logic_error where an undamaged segment is refused.
+    /// invalid_argument, length_error or out_of_range; std::logic_error where an undamaged segment
+    /// is refused.
     void run(std::span<const std::uint8_t> program);
 
     std::size_t scene_count() const noexcept { return scenes_.size(); }

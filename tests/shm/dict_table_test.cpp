@@ -237,5 +237,40 @@ TEST(DictTable, ReadsEachKeyWholeBesideThreadsThatWriteIt) {
     EXPECT_EQ(sut.audit(), "");
 }
 
+// A version says that somebody is in the middle of a commit. In its own stripe the one who asks
+// would be that; in another, which it may not wait for, nobody is.
+TEST(DictTable, WhoChangesAValueIsToldOfDamageInsteadOfLookingForEver) {
+    const Watchdog watchdog(60);
+    Sut sut(2, ~0ULL);
+    const std::uint64_t key = sut.key_in(0, 0);
+    ASSERT_EQ(sut.set(key, 10), DictResult::done);
+    const Sut::Turn turn(sut, key);
+    EXPECT_EQ(sut.snapshot(), (Sut::Model{{key, 10}}));
+    for (const std::uint32_t stripe : {0U, 1U}) {
+        SCOPED_TRACE(stripe);
+        sut->stripe(stripe).version.fetch_add(1);
+        EXPECT_THROW(static_cast<void>(sut.snapshot()), std::runtime_error);
+        sut->stripe(stripe).version.fetch_add(1);
+        EXPECT_EQ(sut.snapshot(), (Sut::Model{{key, 10}}));
+    }
+}
+
+TEST(DictTable, WhoChangesAValueMendsTheStripesOfTheDeadThatItReads) {
+    const Watchdog watchdog(60);
+    Sut sut(2);
+    const std::uint64_t mine = sut.key_in(1, 0);
+    const std::uint64_t theirs = sut.key_in(0, 0);
+    ASSERT_EQ(sut.set(mine, 10), DictResult::done);
+    ASSERT_EQ(sut.set(theirs, 20), DictResult::done);
+    const Sut::Turn turn(sut, mine);
+    Child writer([&] {
+        const Sut::Turn other(sut, theirs);
+        sut->stripe(0).version.fetch_add(1);  // in the middle of a commit
+        raise(SIGKILL);
+    });
+    EXPECT_EQ(writer.join(), -SIGKILL);
+    EXPECT_EQ(sut.snapshot(), (Sut::Model{{mine, 10}, {theirs, 20}}));
+}
+
 }  // namespace
 }  // namespace sluice::shm

@@ -134,6 +134,17 @@ TEST(ListTable, AStoppedWriterHoldsUpNoReader) {
     EXPECT_EQ(sut.snapshot(), std::vector<std::uint64_t>{10});
 }
 
+// Its version says that somebody is in the middle of a commit, and the only one who could be asks.
+TEST(ListTable, WhoChangesAnElementIsToldOfDamageInsteadOfWaitingForHimself) {
+    const Watchdog watchdog(60);
+    test::List<2> sut(~0ULL);
+    ASSERT_TRUE(sut.append(10));
+    const test::List<2>::Turn turn(sut);
+    EXPECT_EQ(sut.snapshot(), std::vector<std::uint64_t>{10});
+    sut.layout().version.fetch_or(1);
+    EXPECT_THROW(static_cast<void>(sut.snapshot()), std::runtime_error);
+}
+
 TEST(ListTable, ReadsWholeElementsBesideThreadsThatMoveThem) {
     const Watchdog watchdog(120);
     test::List<2> sut(~0ULL - 1000, 64);

@@ -398,6 +398,8 @@ class DictTable {
                      Place& place) const noexcept;
     enum class Copied : std::uint8_t { done, disturbed, damaged };
     Copied copy_stripe(std::uint32_t index, CopyWhat what, StripeCopy& copy) const;
+    /// Whether a stripe is in the middle of a change that nobody makes.
+    bool is_stuck(MemberId me);
     DictResult snapshot_locked(CopyWhat what, std::vector<StripeCopy>& copies, MemberId me,
                                Wait mode, SpinBudget& budget);
     void begin_change(DictStripeLayout& stripe) noexcept;
