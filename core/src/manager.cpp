@@ -50,8 +50,10 @@ Manager::Manager(std::string_view name, detail::SyncOpen how, const ManagerOptio
     : directory_(directory_of(detail::SyncCore(name, how, shape_of(), table_memory(options.memory),
                                                options.permissions))) {}
 
-Manager::Manager(detail::Unparcel& parcel)
-    : directory_(directory_of(detail::SyncCore(parcel, shape_of()))) {}
+std::shared_ptr<shm::Directory> Manager::received(detail::Unparcel& parcel) {
+    return parcel.take_object<shm::Directory>(
+        [&] { return directory_of(detail::SyncCore(parcel, shape_of())); });
+}
 
 void Manager::unlink(std::string_view name) {
     detail::SyncCore::unlink("Manager", name);

@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sluice/array.hpp"
@@ -54,8 +55,8 @@ struct ManagerEntry {
     std::string type{};
 };
 
-/// A handle: copies lead to the same Manager, also in children made by fork; a spawned child gets
-/// it as an argument, anybody else by its name.
+/// A handle: copies lead to the same Manager, also in children made by fork; a spawned child, and a
+/// Pool's task, get it as an argument, anybody else by its name.
 ///
 /// Objects: with a name each call makes the object, or opens it where it exists; its options (and
 /// first value, capacity, parties) count only for the maker. Two who ask at once get the same one.
@@ -190,7 +191,9 @@ class Manager {
     friend struct detail::Passing;
 
     Manager(std::string_view name, detail::SyncOpen how, const ManagerOptions& options);
-    explicit Manager(detail::Unparcel& parcel);
+    explicit Manager(std::shared_ptr<shm::Directory> directory)
+        : directory_(std::move(directory)) {}
+    static std::shared_ptr<shm::Directory> received(detail::Unparcel& parcel);
 
     shm::SegmentPlace place(std::string_view name) const { return {name, directory_}; }
     static detail::SyncOpen how(std::string_view name) noexcept {
@@ -202,10 +205,11 @@ class Manager {
 
 template <>
 struct detail::Passing<Manager> {
+    static constexpr bool kIsShared = true;
     static void pack(const Manager& manager, Parcel& parcel) {
         parcel.put_segment(manager.directory_->segment(), "Manager");
     }
-    static Manager unpack(Unparcel& parcel) { return Manager(parcel); }
+    static Manager unpack(Unparcel& parcel) { return Manager(Manager::received(parcel)); }
 };
 
 }  // namespace sluice

@@ -193,9 +193,10 @@ class AsyncResult {
 ///
 /// f may be a function, a lambda without captures, or an aggregate of values with an operator();
 /// arguments and results are what a Queue can carry. Arguments are copied when the task is given.
-/// Handles on shared objects (Queue, Lock, Event, ...; alone, or in a vector, optional, tuple, pair
-/// or array) can be arguments where the object was made before the Pool, or has a name; results,
-/// where it has a name. A worker opens an object once, and keeps the last 64 open.
+/// Handles on shared objects (Queue, Lock, Dict, Manager, ...; alone, or in a vector, optional,
+/// tuple, pair or array) can be arguments where the object was made before the Pool, or has a name;
+/// results, where it has a name. (A name in a Manager does not count: send the Manager, too.) A
+/// worker opens an object once, and keeps the last 64 open.
 ///
 /// A handle: copies lead to the same Pool. When the last is destroyed the Pool is terminated, as
 /// at the end of Python's with-block. In a child of the process that made it a Pool does nothing
