@@ -30,12 +30,14 @@
 #include <vector>
 
 #include "support/sanitizers.hpp"
+#include "support/text.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using sluice::Process;
 using sluice::ProcessOptions;
+using sluice::test::message_of;
 
 /// Words that this process and its children see in common.
 template <class T, std::size_t N = 8>
@@ -109,17 +111,6 @@ std::optional<int> run_to_end(Process& process) {
     process.start();
     process.join();
     return process.exitcode();
-}
-
-template <class Exception, class F>
-std::string message_of(F f) {
-    try {
-        f();
-    } catch (const Exception& error) {
-        return error.what();
-    }
-    ADD_FAILURE() << "nothing of that type was thrown";
-    return {};
 }
 
 void expect_no_children() {
