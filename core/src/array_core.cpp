@@ -2,20 +2,19 @@
 #include "sluice/detail/array_core.hpp"
 
 #include <stdexcept>
-#include <utility>
 
 namespace sluice::detail {
 namespace {
 
 constexpr std::uint64_t kCountMax = 1ULL << 32U;
 
-// What each element is at first, which SyncShape does not know.
-struct Shape : SyncShape {
+// What each element is at first, which ObjectShape does not know.
+struct Shape : ObjectShape {
     std::span<const std::byte> first{};
 };
 
-Shape sync_shape(SyncOpen how, const ArrayShape& array) {
-    if (how != SyncOpen::open && (array.count == 0 || array.count > kCountMax)) {
+Shape object_shape(const Origin& origin, const ArrayShape& array) {
+    if (origin.may_make() && (array.count == 0 || array.count > kCountMax)) {
         throw std::invalid_argument("Array: has 1 to " + std::to_string(kCountMax) +
                                     " elements, not " + std::to_string(array.count));
     }
@@ -30,7 +29,7 @@ Shape sync_shape(SyncOpen how, const ArrayShape& array) {
     shape.body_bytes = [](std::uint64_t, std::uint32_t) { return sizeof(shm::ArrayLayout); };
     shape.extra_bytes =
         shm::ArrayWord::bytes(array.count, array.first.size()) - sizeof(shm::ArrayLayout);
-    shape.initialise = [](std::byte* body, const SyncShape& made, std::uint32_t) {
+    shape.initialise = [](std::byte* body, const ObjectShape& made, std::uint32_t) {
         shm::ArrayWord::initialise(body, made.capacity, static_cast<const Shape&>(made).first);
     };
     shape.type_signature = array.type_signature;
@@ -42,31 +41,23 @@ Shape sync_shape(SyncOpen how, const ArrayShape& array) {
 
 }  // namespace
 
-ArrayCore::ArrayCore(const shm::SegmentPlace& place, SyncOpen how, const ArrayShape& shape,
-                     const shm::MemoryOptions& memory, unsigned permissions)
-    : ArrayCore(SyncCore(place, how, sync_shape(how, shape), memory, permissions),
-                shape.first.size()) {}
-
-ArrayCore::ArrayCore(Unparcel& parcel, const ArrayShape& shape)
-    : ArrayCore(SyncCore(parcel, sync_shape(SyncOpen::open, shape)), shape.first.size()) {}
-
-ArrayCore::ArrayCore(SyncCore sync, std::size_t element_bytes)
-    : sync_(std::move(sync)),
-      word_(sync_.body(), sync_.members(), sync_.capacity(), element_bytes),
-      writer_(sync_, word_.lock()) {
-    if (shm::ArrayWord::bytes(sync_.capacity(), element_bytes) > sync_.segment().body_bytes()) {
-        sync_.throw_damaged();
+ArrayCore::ArrayCore(const Origin& origin, const ArrayShape& shape)
+    : ObjectCore(origin, object_shape(origin, shape)),
+      word_(body(), members(), capacity(), shape.first.size()),
+      writer_(*this, word_.lock()) {
+    if (shm::ArrayWord::bytes(capacity(), shape.first.size()) > segment().body_bytes()) {
+        throw_damaged_header();
     }
 }
 
 void ArrayCore::throw_out_of_range(std::int64_t given) const {
-    throw std::out_of_range(sync_.object() + ": index " + std::to_string(given) +
+    throw std::out_of_range(object() + ": index " + std::to_string(given) +
                             " is out of range, it has " + std::to_string(word_.count()) +
                             " elements");
 }
 
 void ArrayCore::throw_length(std::size_t given) const {
-    throw std::length_error(sync_.object() + ": has " + std::to_string(word_.count()) +
+    throw std::length_error(object() + ": has " + std::to_string(word_.count()) +
                             " elements, and was given " + std::to_string(given));
 }
 

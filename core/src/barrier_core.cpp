@@ -3,7 +3,6 @@
 
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "sluice/error.hpp"
@@ -11,20 +10,20 @@
 namespace sluice::detail {
 namespace {
 
-SyncShape shape_of(SyncOpen how, std::uint32_t parties, Wait wait) {
+ObjectShape shape_of(const Origin& origin, std::uint32_t parties, Wait wait) {
     constexpr std::uint32_t kMax = shm::BarrierWord::kPartiesMax;
-    if (how != SyncOpen::open && (parties == 0 || parties > kMax)) {
+    if (origin.may_make() && (parties == 0 || parties > kMax)) {
         throw std::invalid_argument("Barrier: has 1 to " + std::to_string(kMax) + " parties, not " +
                                     std::to_string(parties));
     }
-    SyncShape shape;
+    ObjectShape shape;
     shape.kind = shm::SegmentKind::barrier;
     shape.noun = "Barrier";
     shape.layout_signature = shm::BarrierWord::layout_signature();
     shape.body_bytes = [](std::uint64_t, std::uint32_t members) {
         return shm::BarrierWord::bytes(members);
     };
-    shape.initialise = [](std::byte* body, const SyncShape&, std::uint32_t) {
+    shape.initialise = [](std::byte* body, const ObjectShape&, std::uint32_t) {
         shm::BarrierWord::initialise(body);
     };
     shape.capacity = parties;
@@ -51,16 +50,9 @@ thread_local Janitor janitor;
 
 }  // namespace
 
-BarrierCore::BarrierCore(const shm::SegmentPlace& place, SyncOpen how, std::uint32_t parties,
-                         Wait wait, const shm::MemoryOptions& memory, unsigned permissions)
-    : BarrierCore(SyncCore(place, how, shape_of(how, parties, wait), memory, permissions)) {}
-
-BarrierCore::BarrierCore(Unparcel& parcel)
-    : BarrierCore(SyncCore(parcel, shape_of(SyncOpen::open, 1, {}))) {}
-
-BarrierCore::BarrierCore(SyncCore sync)
-    : sync_(std::move(sync)),
-      word_(sync_.body(), sync_.members(), static_cast<std::uint32_t>(sync_.capacity())) {}
+BarrierCore::BarrierCore(const Origin& origin, std::uint32_t parties, Wait wait)
+    : ObjectCore(origin, shape_of(origin, parties, wait)),
+      word_(body(), members(), static_cast<std::uint32_t>(capacity())) {}
 
 void BarrierCore::leave_all() noexcept {
     if (parties_of_this_thread == nullptr) {
@@ -75,18 +67,18 @@ void BarrierCore::leave_all() noexcept {
 }
 
 void BarrierCore::attach() {
-    const shm::MemberId me = sync_.me();  // before the janitor: see above
+    const shm::MemberId id = me();  // before the janitor: see above
     if (parties_of_this_thread == nullptr) {
         parties_of_this_thread = new Parties;
         janitor.armed = true;  // touches it, so that its destructor runs at the thread's end
     }
     std::erase_if(*parties_of_this_thread, [](const auto& weak) { return weak.expired(); });
     parties_of_this_thread->push_back(weak_from_this());
-    word_.attach(me);
+    word_.attach(id);
 }
 
 void BarrierCore::throw_broken() const {
-    throw BrokenBarrier(sync_.object() +
+    throw BrokenBarrier(object() +
                         " is broken: a party died, a wait timed out, or it was aborted or reset");
 }
 
@@ -99,7 +91,7 @@ std::optional<std::uint32_t> BarrierCore::wait(Deadline deadline) {
     }
     if (result == shm::BarrierResult::waiting) {
         const shm::Waited waited = shm::wait_until(
-            word_.sleepers(), sync_.wait(), spin_, deadline,
+            word_.sleepers(), how_to_wait(), spin_, deadline,
             [&] {
                 result = word_.look(arrival);
                 return result != shm::BarrierResult::waiting;

@@ -56,40 +56,40 @@ shm::SegmentSpec spec_of(const ByteChannelShape& shape) {
     return spec;
 }
 
-void check_header(const shm::Segment& segment, const std::string& object) {
+void check_header(const PipeSegment& pipe) {
+    const shm::Segment& segment = pipe.segment();
     if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kRingBytesMax ||
         segment.capacity() % segment.mapping().page_bytes() != 0 ||
         data_offset(segment, 1) + segment.capacity() > segment.mapping().bytes() ||
         (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-        throw BadSegment(object +
+        throw BadSegment(pipe.object() +
                          ": has a damaged header: its rings do not fit into it; remove it");
     }
 }
 
 }  // namespace
 
-ByteChannel::Ends ByteChannel::make(const shm::SegmentPlace& place, bool create_if_missing,
-                                    bool open_if_there, const ByteChannelShape& shape,
-                                    const shm::MemoryOptions& memory, unsigned permissions) {
+ByteChannel::Ends ByteChannel::make(const Origin& origin, const ByteChannelShape& shape) {
     if (shape.ring_bytes == 0 || shape.ring_bytes > kRingBytesMax) {
-        throw std::invalid_argument(shape.object + ": a ring has 1 to 2^31 bytes, not " +
+        throw std::invalid_argument(origin.object(shape.noun) +
+                                    ": a ring has 1 to 2^31 bytes, not " +
                                     std::to_string(shape.ring_bytes));
     }
     // Whole pages of whatever size the mapping will have.
-    const std::uint64_t page = memory.huge_pages == shm::HugePages::off ? kRingBytesMin : 2U << 20U;
+    const std::uint64_t page =
+        origin.memory().huge_pages == shm::HugePages::off ? kRingBytesMin : 2U << 20U;
     const std::uint64_t ring = std::bit_ceil(std::max(shape.ring_bytes, page));
     shm::SegmentSpec spec = spec_of(shape);
     spec.capacity = ring;
     spec.options =
         static_cast<std::uint32_t>(shape.wait) | (shape.duplex ? 0U : PipeSegment::kSimplexOption);
     spec.body_bytes = kControlOffset + 2 * sizeof(shm::ByteRingLayout) + page + 2 * ring;
-    auto pipe = make_pipe_segment(place, create_if_missing, open_if_there, spec, memory,
-                                  permissions, shape.object, [](shm::Segment& made) {
-                                      new (made.body()) PipeLayout{};
-                                      shm::ByteRing::initialise(control(made, 0));
-                                      shm::ByteRing::initialise(control(made, 1));
-                                  });
-    check_header(pipe->segment(), shape.object);
+    auto pipe = pipe_segment(origin, shape.noun, spec, [](shm::Segment& made) {
+        new (made.body()) PipeLayout{};
+        shm::ByteRing::initialise(control(made, 0));
+        shm::ByteRing::initialise(control(made, 1));
+    });
+    check_header(*pipe);
     auto forward = map_data(pipe, 0);
     auto backward = pipe->duplex() ? map_data(pipe, 1) : nullptr;
     return {std::make_shared<ByteChannel>(pipe, Side::first, forward, backward),
@@ -97,8 +97,8 @@ ByteChannel::Ends ByteChannel::make(const shm::SegmentPlace& place, bool create_
 }
 
 std::shared_ptr<ByteChannel> ByteChannel::unpack(Unparcel& parcel, const ByteChannelShape& shape) {
-    const PassedEnd passed = unpack_end(parcel, spec_of(shape), shape.object);
-    check_header(passed.pipe->segment(), passed.pipe->object());
+    const PassedEnd passed = unpack_end(parcel, shape.noun, spec_of(shape));
+    check_header(*passed.pipe);
     auto forward = map_data(passed.pipe, 0);
     auto backward = passed.pipe->duplex() ? map_data(passed.pipe, 1) : nullptr;
     auto channel = std::make_shared<ByteChannel>(passed.pipe, passed.side, std::move(forward),

@@ -47,19 +47,19 @@ void ByteConnection::pack(detail::Parcel& parcel) const {
 namespace {
 
 /// What is the same in every BytePipe.
-detail::ByteChannelShape common_shape(std::string object) {
+detail::ByteChannelShape common_shape() {
     detail::ByteChannelShape shape;
+    shape.noun = "BytePipe";
     shape.kind = shm::SegmentKind::byte_pipe;
     shape.type_signature = shm::fnv1a("bytes");
     shape.type_text = "bytes";
-    shape.object = std::move(object);
     return shape;
 }
 
 }  // namespace
 
 ByteConnection ByteConnection::unpack(detail::Unparcel& parcel) {
-    return wrap(detail::ByteChannel::unpack(parcel, common_shape("BytePipe")));
+    return wrap(detail::ByteChannel::unpack(parcel, common_shape()));
 }
 
 bool ByteConnection::send_until(Bytes message, Deadline deadline) const {
@@ -194,49 +194,35 @@ bool ByteConnection::closed() const {
     return core().is_closed();
 }
 
-namespace {
-
-std::string object_name(std::string_view name) {
-    return name.empty() ? std::string("BytePipe") : "BytePipe \"" + std::string(name) + '"';
-}
-std::string_view named(std::string_view name) {
-    if (name.empty()) {
-        throw std::invalid_argument("BytePipe: a named pipe needs a name");
-    }
-    return name;
-}
-
-}  // namespace
-
 BytePipe::BytePipe(ByteConnection one, ByteConnection two)
     : first(std::move(one)), second(std::move(two)) {}
 BytePipe::BytePipe() : BytePipe(BytePipeOptions{}) {}
 BytePipe::BytePipe(std::size_t capacity_bytes)
     : BytePipe(BytePipeOptions{.capacity_bytes = capacity_bytes}) {}
-BytePipe::BytePipe(BytePipeOptions options) : BytePipe(make({}, true, false, options)) {}
+BytePipe::BytePipe(BytePipeOptions options)
+    : BytePipe(make({}, detail::Open::anonymous, options)) {}
 
-BytePipe BytePipe::make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
+BytePipe BytePipe::make(const shm::SegmentPlace& place, detail::Open how,
                         const BytePipeOptions& options) {
-    detail::ByteChannelShape shape = common_shape(object_name(place.name));
+    detail::ByteChannelShape shape = common_shape();
     shape.ring_bytes = options.capacity_bytes;
     shape.duplex = options.duplex;
     shape.wait = options.wait;
-    auto ends = detail::ByteChannel::make(place, create_if_missing, open_if_there, shape,
-                                          options.memory, options.permissions);
+    auto ends = detail::ByteChannel::make({place, how, options}, shape);
     return BytePipe(ByteConnection::wrap(std::move(ends.first)),
                     ByteConnection::wrap(std::move(ends.second)));
 }
 BytePipe BytePipe::create(std::string_view name, BytePipeOptions options) {
-    return make(named(name), true, false, options);
+    return make(name, detail::Open::create, options);
 }
 BytePipe BytePipe::open(std::string_view name) {
-    return make(named(name), false, true, {});
+    return make(name, detail::Open::open, {});
 }
 BytePipe BytePipe::open_or_create(std::string_view name, BytePipeOptions options) {
-    return make(named(name), true, true, options);
+    return make(name, detail::Open::open_or_create, options);
 }
 void BytePipe::unlink(std::string_view name) {
-    detail::unlink_pipe(name, object_name(name));
+    detail::unlink_object("BytePipe", name);
 }
 
 }  // namespace sluice

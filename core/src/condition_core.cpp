@@ -1,22 +1,20 @@
 // Waiting in a Condition: what happens to the lock, and to the notification where that goes wrong.
-#include <utility>
+#include "sluice/detail/condition_core.hpp"
 
-#include "sluice/condition.hpp"
 #include "sluice/error.hpp"
 
-namespace sluice {
-namespace detail {
+namespace sluice::detail {
 namespace {
 
-SyncShape shape_of(Wait wait) {
-    SyncShape shape;
+ObjectShape shape_of(Wait wait) {
+    ObjectShape shape;
     shape.kind = shm::SegmentKind::condition;
     shape.noun = "Condition";
     shape.layout_signature = shm::ConditionWord::layout_signature();
     shape.body_bytes = [](std::uint64_t, std::uint32_t members) {
         return shm::ConditionWord::bytes(members);
     };
-    shape.initialise = [](std::byte* body, const SyncShape&, std::uint32_t members) {
+    shape.initialise = [](std::byte* body, const ObjectShape&, std::uint32_t members) {
         shm::ConditionWord::initialise(body, members);
     };
     shape.wait = wait;
@@ -37,17 +35,11 @@ struct OwnerDeath {
 
 }  // namespace
 
-ConditionCore::ConditionCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
-                             const shm::MemoryOptions& memory, unsigned permissions)
-    : ConditionCore(SyncCore(place, how, shape_of(wait), memory, permissions)) {}
-
-ConditionCore::ConditionCore(Unparcel& parcel) : ConditionCore(SyncCore(parcel, shape_of({}))) {}
-
-ConditionCore::ConditionCore(SyncCore sync)
-    : sync_(std::move(sync)), word_(sync_.body(), sync_.members()) {}
+ConditionCore::ConditionCore(const Origin& origin, Wait wait)
+    : ObjectCore(origin, shape_of(wait)), word_(body(), members()) {}
 
 void ConditionCore::throw_not_held() const {
-    throw Error(sync_.object() + ": waiting takes a lock that this thread holds");
+    throw Error(object() + ": waiting takes a lock that this thread holds");
 }
 
 bool ConditionCore::wait(LockCore& lock, Deadline deadline) {
@@ -57,7 +49,7 @@ bool ConditionCore::wait(LockCore& lock, Deadline deadline) {
     // Announced while the lock is held: who changes what we wait for must take it first, and then
     // sees us. (Released first, a notification between the two would find nobody.)
     OwnerDeath death{&lock, lock.rescues()};
-    const shm::ConditionWord::Place place = word_.announce(sync_.me());
+    const shm::ConditionWord::Place place = word_.announce(me());
     std::uint32_t depth = 0;
     try {
         depth = lock.release_all();
@@ -66,7 +58,7 @@ bool ConditionCore::wait(LockCore& lock, Deadline deadline) {
         throw;
     }
     const shm::Waited waited =
-        word_.wait(place, sync_.wait(), spin_, deadline, {&OwnerDeath::has_happened, &death});
+        word_.wait(place, how_to_wait(), spin_, deadline, {&OwnerDeath::has_happened, &death});
     try {
         lock.reacquire(depth);
     } catch (...) {
@@ -78,10 +70,4 @@ bool ConditionCore::wait(LockCore& lock, Deadline deadline) {
     return waited == shm::Waited::done;
 }
 
-}  // namespace detail
-
-void Condition::unlink(std::string_view name) {
-    detail::SyncCore::unlink("Condition", name);
-}
-
-}  // namespace sluice
+}  // namespace sluice::detail

@@ -4,10 +4,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <mutex>
-#include <stdexcept>
 
 #include "sluice/detail/failure.hpp"
 #include "sluice/detail/parcel.hpp"
@@ -349,55 +347,20 @@ void ConnectionCore::adopt() {
     }
 }
 
-std::shared_ptr<PipeSegment> make_pipe_segment(const shm::SegmentPlace& place,
-                                               bool create_if_missing, bool open_if_there,
-                                               const shm::SegmentSpec& spec,
-                                               const shm::MemoryOptions& memory,
-                                               unsigned permissions, std::string object,
-                                               void (*initialise)(shm::Segment&)) {
-    shm::Failure failure;
-    for (;;) {
-        failure = {};
-        if (open_if_there) {
-            if (auto segment = shm::Segment::open(place, spec, failure)) {
-                return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
-            }
-            const bool missing =
-                failure.kind == shm::FailureKind::environment && failure.error == ENOENT;
-            if (!create_if_missing || !missing) {
-                throw_failure(object, failure);
-            }
-            failure = {};
-        }
-        if (auto segment = shm::Segment::create(place, spec, memory, permissions, failure,
-                                                [&](shm::Segment& made) { initialise(made); })) {
-            return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
-        }
-        const bool taken = failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
-        if (!open_if_there || !taken) {
-            throw_failure(object, failure);
-        }
-    }
+std::shared_ptr<PipeSegment> pipe_segment(const Origin& origin, std::string_view noun,
+                                          const shm::SegmentSpec& spec,
+                                          void (*initialise)(shm::Segment&)) {
+    std::shared_ptr<shm::Segment> segment = origin.segment(noun, spec, initialise);
+    std::string object = object_name(noun, segment->name());
+    return std::make_shared<PipeSegment>(std::move(segment), std::move(object));
 }
 
-PassedEnd unpack_end(Unparcel& parcel, const shm::SegmentSpec& spec, std::string_view kind) {
+PassedEnd unpack_end(Unparcel& parcel, std::string_view noun, const shm::SegmentSpec& spec) {
     PassedEnd passed;
     passed.side = parcel.take<Side>() == Side::first ? Side::first : Side::second;
     passed.hold = parcel.take_descriptor();
-    std::shared_ptr<shm::Segment> segment = parcel.take_segment(spec, kind);
-    std::string object(kind);
-    if (!segment->name().empty()) {
-        object += " \"" + segment->name() + '"';
-    }
-    passed.pipe = std::make_shared<PipeSegment>(std::move(segment), std::move(object));
+    passed.pipe = pipe_segment(Origin(parcel), noun, spec, nullptr);
     return passed;
-}
-
-void unlink_pipe(std::string_view name, std::string_view object) {
-    shm::Failure failure;
-    if (!shm::Segment::unlink(name, failure)) {
-        throw_failure(object, failure);
-    }
 }
 
 }  // namespace sluice::detail

@@ -4,102 +4,64 @@
 #include <algorithm>
 #include <bit>
 
-#include "sluice/detail/failure.hpp"
-#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
 namespace {
 
 constexpr std::string_view kNoun = "Dict";
-constexpr std::uint32_t kWaitMask = 3;
+// What the head of a new table tells, which ObjectShape does not know.
+struct Shape : ObjectShape {
+    shm::DictTable::Shape table{};
+};
 
-std::uint32_t stripes_of(const DictShape& shape) noexcept {
-    return std::bit_ceil(std::clamp(shape.stripes, 1U, shm::DictTable::kStripesMax));
+Shape object_shape(const Origin& origin, const DictShape& dict) {
+    require_max_bytes(origin, kNoun, dict.max_bytes);
+    Shape shape;
+    shape.table.stripes = std::bit_ceil(std::clamp(dict.stripes, 1U, shm::DictTable::kStripesMax));
+    shape.table.units_max = dict.max_bytes / shm::kUnitBytes;
+    shape.table.first_number = dict.first_number;
+    shape.kind = shm::SegmentKind::dict;
+    shape.noun = kNoun;
+    shape.layout_signature = shm::DictTable::layout_signature();
+    shape.type_signature = dict.type_signature;
+    shape.type_text = dict.type_text;
+    shape.capacity = shape.table.stripes;
+    shape.capacity_max = shm::DictTable::kStripesMax;
+    shape.element_bytes = dict.node.is_fixed() ? dict.node.least() : 0;
+    shape.body_bytes = [](std::uint64_t stripes, std::uint32_t) {
+        return shm::round_up(shm::DictTable::head_bytes(static_cast<std::uint32_t>(stripes)),
+                             shm::kPageBytesMin);
+    };
+    shape.body_alignment = shm::kPageBytesMin;
+    shape.room_bytes = shm::Arena::room_bytes(shape.table.units_max);
+    shape.initialise = [](std::byte* body, const ObjectShape& made, std::uint32_t) {
+        shm::DictTable::initialise(body, static_cast<const Shape&>(made).table);
+    };
+    shape.wait = dict.wait;
+    return shape;
 }
 
-// Of a segment, however it came here. What its header says is checked against what there is.
-shm::DictTable::Shape table_shape(const shm::Segment& segment, const DictShape& wanted,
-                                  const std::string& object) {
+shm::DictTable::Shape found_shape(const ObjectCore& core, const DictShape& wanted) {
     shm::DictTable::Shape shape;
     shape.node = wanted.node;
     // No two Dicts alike: nobody can know which keys fall together.
-    shape.seed = segment.nonce();
-    const std::uint64_t stripes = segment.capacity();
-    if (std::has_single_bit(stripes) && stripes <= shm::DictTable::kStripesMax &&
-        (segment.options() & kWaitMask) <= static_cast<std::uint32_t>(Wait::park) &&
-        segment.element_bytes() == (wanted.node.is_fixed() ? wanted.node.least() : 0)) {
-        shape.stripes = static_cast<std::uint32_t>(stripes);
-        const std::size_t head = shm::DictTable::head_bytes(shape.stripes);
-        if (head <= segment.body_bytes()) {
-            shape.units_max = shm::Arena::checked_units_max(
-                reinterpret_cast<const shm::DictLayout*>(segment.body())->arena, segment, head);
-        }
-    }
-    if (shape.units_max == 0) {
-        throw BadSegment(object +
-                         ": has a damaged header: its table does not fit into it; remove it");
+    shape.seed = core.segment().nonce();
+    shape.stripes = static_cast<std::uint32_t>(core.capacity());
+    shape.units_max =
+        shm::Arena::checked_units_max(reinterpret_cast<const shm::DictLayout*>(core.body())->arena,
+                                      core.segment(), shm::DictTable::head_bytes(shape.stripes));
+    if (!std::has_single_bit(shape.stripes) || shape.units_max == 0) {
+        core.throw_damaged_header();
     }
     return shape;
 }
 
 }  // namespace
 
-shm::SegmentSpec DictCore::spec_of(const DictShape& shape) {
-    shm::SegmentSpec spec;
-    spec.kind = shm::SegmentKind::dict;
-    spec.layout_signature = shm::DictTable::layout_signature();
-    spec.type_signature = shape.type_signature;
-    spec.type_text = shape.type_text;
-    spec.capacity = stripes_of(shape);
-    spec.element_bytes = shape.node.is_fixed() ? shape.node.least() : 0;
-    spec.options = static_cast<std::uint32_t>(shape.wait);
-    spec.body_bytes =
-        shm::round_up(shm::DictTable::head_bytes(stripes_of(shape)), shm::kPageBytesMin);
-    spec.body_alignment = shm::kPageBytesMin;
-    spec.room_bytes = shm::Arena::room_bytes(shape.max_bytes / shm::kUnitBytes);
-    return spec;
-}
-
-void DictCore::initialise(shm::Segment& made, const DictShape& shape) noexcept {
-    shm::DictTable::Shape table;
-    table.stripes = stripes_of(shape);
-    table.units_max = shape.max_bytes / shm::kUnitBytes;
-    table.first_number = shape.first_number;
-    shm::DictTable::initialise(made.body(), table);
-}
-
-std::shared_ptr<DictCore> DictCore::make(const shm::SegmentPlace& place, SyncOpen how,
-                                         const DictShape& shape, const shm::MemoryOptions& memory,
-                                         unsigned permissions) {
-    GrowingShape growing;
-    growing.noun = kNoun;
-    growing.spec = spec_of(shape);
-    growing.max_bytes = shape.max_bytes;
-    growing.initialise = [](shm::Segment& made, const void* wanted) {
-        initialise(made, *static_cast<const DictShape*>(wanted));
-    };
-    growing.shape = &shape;
-    return std::make_shared<DictCore>(make_segment(place, how, growing, memory, permissions),
-                                      shape);
-}
-
-std::shared_ptr<DictCore> DictCore::unpack(Unparcel& parcel, const DictShape& shape) {
-    return std::make_shared<DictCore>(parcel.take_segment(spec_of(shape), kNoun), shape);
-}
-
-void DictCore::unlink(std::string_view name) {
-    shm::Failure failure;
-    if (!shm::Segment::unlink(name, failure)) {
-        throw_failure(object_name(kNoun, name), failure);
-    }
-}
-
-DictCore::DictCore(std::shared_ptr<shm::Segment> segment, const DictShape& wanted)
-    : segment_(std::move(segment)),
-      object_(object_name(kNoun, segment_->name())),
-      table_(*segment_, table_shape(*segment_, wanted, object_)),
-      wait_(static_cast<Wait>(segment_->options() & kWaitMask)) {}
+DictCore::DictCore(const Origin& origin, const DictShape& wanted)
+    : ObjectCore(origin, object_shape(origin, wanted)),
+      table_(segment(), found_shape(*this, wanted)) {}
 
 void DictCore::check(shm::DictResult result, const shm::Shortage& shortage) const {
     switch (result) {
@@ -107,25 +69,25 @@ void DictCore::check(shm::DictResult result, const shm::Shortage& shortage) cons
         case shm::DictResult::missing:
             return;
         case shm::DictResult::full:
-            throw_out_of_memory(object_, table_.arena(), shortage);
+            throw_out_of_memory(object(), table_.arena(), shortage);
         case shm::DictResult::would_deadlock:
-            throw Error(object_ + ": would deadlock: this thread is changing it already");
+            throw Error(object() + ": would deadlock: this thread is changing it already");
         case shm::DictResult::damaged:
             break;
     }
-    throw_damaged(object_);
+    throw_damaged();
 }
 
 void DictCore::step(shm::DictTable::StepKind kind, std::span<const shm::DictChange> changes) {
-    UpdateFrame::refuse(segment_->nonce(), object_);
+    UpdateFrame::refuse(segment().nonce(), object());
     shm::Shortage shortage;
-    check(table_.step(kind, changes, me(), wait_, spin_, shortage), shortage);
+    check(table_.step(kind, changes, me(), how_to_wait(), spin_, shortage), shortage);
 }
 
 std::vector<shm::StripeCopy> DictCore::snapshot(shm::DictTable::CopyWhat what) {
     std::vector<shm::StripeCopy> copies;
     const auto id = [](void* core) { return static_cast<DictCore*>(core)->me(); };
-    check(table_.snapshot(what, copies, id, this, wait_, spin_), {});
+    check(table_.snapshot(what, copies, id, this, how_to_wait(), spin_), {});
     return copies;
 }
 
@@ -133,7 +95,7 @@ std::uint64_t DictCore::size() {
     // A dead writer may have changed a stripe and not yet its count.
     for (std::uint32_t index = 0; index < table_.stripes(); ++index) {
         if (table_.is_changing(index) && table_.lock_of(index).is_abandoned()) {
-            table_.mend(index, segment_->members().id());
+            table_.mend(index, members().id());
         }
     }
     return table_.size();

@@ -4,15 +4,14 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
 namespace {
 
-// SyncShape's functions know the shape, and that knows the value's size; its bytes lie in front.
-struct Shape : SyncShape {
+// ObjectShape's functions know the shape, and that knows the value's size; its bytes lie in front.
+struct Shape : ObjectShape {
     std::vector<std::byte> initial{};
 };
 
@@ -34,7 +33,7 @@ std::size_t value_bytes(const GuardedShape& guarded) {
                             ": make it with a larger bytes_max");
 }
 
-Shape sync_shape(const GuardedShape& guarded) {
+Shape object_shape(const GuardedShape& guarded) {
     Shape shape;
     shape.kind = guarded.kind;
     shape.noun = guarded.noun;
@@ -52,7 +51,7 @@ Shape sync_shape(const GuardedShape& guarded) {
     shape.body_bytes = [](std::uint64_t bytes, std::uint32_t) {
         return shm::GuardedWord::bytes(bytes);
     };
-    shape.initialise = [](std::byte* body, const SyncShape& made, std::uint32_t) {
+    shape.initialise = [](std::byte* body, const ObjectShape& made, std::uint32_t) {
         const auto& whole = static_cast<const Shape&>(made);
         shm::GuardedWord::initialise(body, whole.initial.data(), whole.initial.size());
     };
@@ -75,21 +74,13 @@ Shape sync_shape(const GuardedShape& guarded) {
 
 }  // namespace
 
-GuardedCore::GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
-                         const shm::MemoryOptions& memory, unsigned permissions)
-    : GuardedCore(SyncCore(place, how, sync_shape(shape), memory, permissions), shape) {}
-
-GuardedCore::GuardedCore(Unparcel& parcel, const GuardedShape& shape)
-    : GuardedCore(SyncCore(parcel, sync_shape(shape)), shape) {}
-
-GuardedCore::GuardedCore(SyncCore sync, const GuardedShape& shape)
-    : sync_(std::move(sync)),
-      word_(sync_.body(), sync_.members(), sync_.capacity()),
-      writer_(sync_, word_.lock()) {
-    if (shape.bytes_max != 0
-            ? sync_.capacity() <= kLengthBytes || sync_.capacity() % sizeof(std::uint64_t) != 0
-            : sync_.capacity() != shape.initial.size()) {
-        sync_.throw_damaged();
+GuardedCore::GuardedCore(const Origin& origin, const GuardedShape& shape)
+    : ObjectCore(origin, object_shape(shape)),
+      word_(body(), members(), capacity()),
+      writer_(*this, word_.lock()) {
+    if (shape.bytes_max != 0 ? capacity() <= kLengthBytes || capacity() % sizeof(std::uint64_t) != 0
+                             : capacity() != shape.initial.size()) {
+        throw_damaged();
     }
 }
 
@@ -102,23 +93,23 @@ std::vector<std::byte> GuardedCore::read_sized() const {
             value.resize(length);
             return value;
         }
-        if (length > sync_.capacity() - kLengthBytes) {
-            sync_.throw_damaged();
+        if (length > capacity() - kLengthBytes) {
+            throw_damaged();
         }
         value.resize(length);
     }
 }
 
 void GuardedCore::commit_sized(std::span<const std::byte> value) {
-    const std::size_t most = sync_.capacity() - kLengthBytes;
+    const std::size_t most = capacity() - kLengthBytes;
     if (value.size() > most) {
-        throw_too_long(sync_.object(), value.size(), most);
+        throw_too_long(object(), value.size(), most);
     }
     word_.commit_sized(value);
 }
 
 void GuardedCore::throw_not_writer() const {
-    throw Error(sync_.object() +
+    throw Error(object() +
                 ": cannot be committed: it was committed or dropped already, or this is not the "
                 "thread that writes");
 }

@@ -11,31 +11,32 @@
 namespace sluice {
 namespace {
 
-detail::SyncShape shape_of() {
-    detail::SyncShape shape;
+detail::ObjectShape shape_of() {
+    detail::ObjectShape shape;
     shape.kind = shm::SegmentKind::manager;
     shape.noun = "Manager";
     shape.layout_signature = shm::Directory::layout_signature();
     shape.body_bytes = [](std::uint64_t, std::uint32_t) { return shm::Directory::bytes(); };
-    shape.initialise = [](std::byte* body, const detail::SyncShape&, std::uint32_t) {
+    shape.initialise = [](std::byte* body, const detail::ObjectShape&, std::uint32_t) {
         shm::Directory::initialise(body);
     };
     return shape;
 }
 
-shm::MemoryOptions table_memory(const shm::MemoryOptions& wanted) {
-    if (wanted.huge_pages == shm::HugePages::require) {
+ManagerOptions with_table_memory(const ManagerOptions& wanted) {
+    if (wanted.memory.huge_pages == shm::HugePages::require) {
         throw std::invalid_argument(
             "Manager: its objects share one file, which cannot be of huge pages: use "
             "HugePages::prefer with the objects that need them");
     }
-    shm::MemoryOptions memory = wanted;
-    memory.huge_pages = shm::HugePages::off;
-    return memory;
+    ManagerOptions options = wanted;
+    options.memory.huge_pages = shm::HugePages::off;
+    return options;
 }
 
-std::shared_ptr<shm::Directory> directory_of(const detail::SyncCore& sync) {
-    return std::make_shared<shm::Directory>(sync.shared_segment(), sync.object());
+std::shared_ptr<shm::Directory> directory_of(const detail::Origin& origin) {
+    const detail::ObjectCore core(origin, shape_of());
+    return std::make_shared<shm::Directory>(core.shared_segment(), core.object());
 }
 
 void throw_if(const shm::Failure& failure, const shm::Directory& directory) {
@@ -46,15 +47,15 @@ void throw_if(const shm::Failure& failure, const shm::Directory& directory) {
 
 }  // namespace
 
-Manager::Manager(std::string_view name, detail::SyncOpen how, const ManagerOptions& options)
-    : directory_(directory_of(detail::SyncCore(name, how, shape_of(), table_memory(options.memory),
-                                               options.permissions))) {}
+Manager::Manager(std::string_view name, detail::Open how, const ManagerOptions& options)
+    : directory_(directory_of({name, how, with_table_memory(options)})) {}
 
-Manager::Manager(detail::Unparcel& parcel)
-    : directory_(directory_of(detail::SyncCore(parcel, shape_of()))) {}
+std::shared_ptr<shm::Directory> Manager::received(detail::Unparcel& parcel) {
+    return parcel.take_object<shm::Directory>([&] { return directory_of(detail::Origin(parcel)); });
+}
 
 void Manager::unlink(std::string_view name) {
-    detail::SyncCore::unlink("Manager", name);
+    detail::unlink_object("Manager", name);
 }
 
 std::vector<ManagerEntry> Manager::entries() const {

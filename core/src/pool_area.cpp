@@ -25,7 +25,7 @@ std::shared_ptr<QueueCore> make_queue(Wait wait, const MemoryOptions& memory) {
     shape.type_signature = shm::fnv1a("sluice: a pool's tasks");
     shape.type_text = "a pool's tasks";
     shape.wait = wait;
-    return QueueCore::make({}, QueueCore::Open::create, shape, memory, 0600);
+    return QueueCore::make({}, Open::anonymous, shape, memory, 0600);
 }
 
 bool owner_has_several_cpus() noexcept {

@@ -2,150 +2,110 @@
 #include "sluice/detail/queue_core.hpp"
 
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <stdexcept>
-#include <system_error>
 
 #include "sluice/detail/failure.hpp"
-#include "sluice/detail/parcel.hpp"
 #include "sluice/error.hpp"
 
 namespace sluice::detail {
 namespace {
 
 constexpr std::uint64_t kCapacityMax = 1ULL << 26U;
-constexpr std::uint32_t kWaitMask = shm::SegmentOptions::kWaitMask;
 constexpr std::uint32_t kExtentsOption = shm::SegmentOptions::kQueueExtents;
-
-std::string object_name(std::string_view name) {
-    return name.empty() ? std::string("Queue") : "Queue \"" + std::string(name) + '"';
-}
 
 std::size_t cells_offset(const shm::MpmcRing::Shape& shape) noexcept {
     return shm::round_up(shm::MpmcRing::bytes(shape), shm::kIsolationBytes);
 }
 
-std::size_t body_bytes(const shm::MpmcRing::Shape& shape, std::uint32_t members) noexcept {
-    return cells_offset(shape) + members * sizeof(TaskCellLayout);
+std::uint32_t option_of(const QueueShape& queue) noexcept {
+    return queue.values_have_extents ? kExtentsOption : 0;
 }
 
-/// A segment that another has made. What the header says is checked against what there is.
-std::shared_ptr<QueueCore> adopt_segment(std::shared_ptr<shm::Segment> segment,
-                                         const QueueShape& wanted, const std::string& object) {
-    const shm::MpmcRing::Shape shape{segment->capacity(), segment->element_bytes(),
-                                     wanted.values_have_extents, wanted.first_position};
-    const bool extents = (segment->options() & kExtentsOption) != 0;
-    if (!shm::MpmcRing::fits(shape, segment->body_bytes()) ||
-        body_bytes(shape, segment->members().capacity()) > segment->body_bytes() ||
-        // Plain values have one size; of packed ones the maker chose how much lies in the slot.
-        (wanted.values_have_extents ? shape.slot_bytes < sizeof(shm::ValueSlotLayout)
-                                    : shape.slot_bytes != wanted.slot_bytes) ||
-        extents != wanted.values_have_extents ||
-        (segment->options() & kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-        throw BadSegment(object +
-                         ": has a damaged header: its ring does not fit into it; remove it");
+// Where a new ring begins, which ObjectShape does not know.
+struct Shape : ObjectShape {
+    shm::MpmcRing::Shape ring{};
+};
+
+Shape object_shape(const Origin& origin, const QueueShape& queue) {
+    if (origin.may_make() && (queue.capacity == 0 || queue.capacity > kCapacityMax)) {
+        throw std::invalid_argument(origin.object("Queue") + ": a capacity is 1 to " +
+                                    std::to_string(kCapacityMax) + " messages, not " +
+                                    std::to_string(queue.capacity));
     }
-    const auto wait = static_cast<Wait>(segment->options() & kWaitMask);
-    return std::make_shared<QueueCore>(std::move(segment), shape, wait, object);
+    Shape shape;
+    shape.ring = {std::bit_ceil(queue.capacity), queue.slot_bytes, queue.values_have_extents,
+                  queue.first_position};
+    shape.kind = shm::SegmentKind::queue;
+    shape.noun = "Queue";
+    shape.layout_signature = shm::MpmcRing::layout_signature();
+    shape.type_signature = queue.type_signature;
+    shape.type_text = queue.type_text;
+    shape.capacity = shape.ring.capacity;
+    shape.capacity_max = kCapacityMax;
+    shape.element_bytes = queue.slot_bytes;
+    // Plain values have one size; of packed ones the maker chose how much lies in the slot.
+    shape.any_element_bytes = queue.values_have_extents;
+    shape.options = option_of(queue);
+    // How large it is depends on the slots, too: that is looked at below.
+    shape.body_bytes = [](std::uint64_t, std::uint32_t members) {
+        return members * sizeof(TaskCellLayout);
+    };
+    shape.extra_bytes = cells_offset(shape.ring);
+    shape.beyond_bytes =
+        queue.values_have_extents ? shape.capacity << shm::MpmcRing::kExtentShift : 0;
+    shape.initialise = [](std::byte* body, const ObjectShape& made, std::uint32_t) {
+        shm::MpmcRing::initialise(body, static_cast<const Shape&>(made).ring);
+    };
+    shape.wait = queue.wait;
+    return shape;
 }
 
-shm::SegmentSpec spec_of(const QueueShape& wanted) {
-    shm::SegmentSpec spec;
-    spec.kind = shm::SegmentKind::queue;
-    spec.layout_signature = shm::MpmcRing::layout_signature();
-    spec.type_signature = wanted.type_signature;
-    spec.type_text = wanted.type_text;
-    return spec;
+shm::MpmcRing::Shape ring_shape(const ObjectCore& core, const QueueShape& wanted) noexcept {
+    return {core.capacity(), core.segment().element_bytes(), wanted.values_have_extents,
+            wanted.first_position};
 }
+
+shm::MpmcRing::Shape found_shape(const ObjectCore& core, const QueueShape& wanted) {
+    const shm::MpmcRing::Shape shape = ring_shape(core, wanted);
+    const std::size_t bytes = core.segment().body_bytes();
+    if (!shm::MpmcRing::fits(shape, bytes) ||
+        cells_offset(shape) + core.members().capacity() * sizeof(TaskCellLayout) > bytes ||
+        (wanted.values_have_extents && shape.slot_bytes < sizeof(shm::ValueSlotLayout)) ||
+        core.options() != option_of(wanted)) {
+        core.throw_damaged_header();
+    }
+    return shape;
+}
+
+struct Making {
+    shm::MemoryOptions memory{};
+    unsigned permissions{};
+};
 
 }  // namespace
 
 std::shared_ptr<QueueCore> QueueCore::make(const shm::SegmentPlace& place, Open how,
                                            const QueueShape& wanted,
                                            const shm::MemoryOptions& memory, unsigned permissions) {
-    const std::string object = object_name(place.name);
-    if (wanted.capacity == 0 || wanted.capacity > kCapacityMax) {
-        throw std::invalid_argument(object + ": a capacity is 1 to " +
-                                    std::to_string(kCapacityMax) + " messages, not " +
-                                    std::to_string(wanted.capacity));
-    }
-    const shm::MpmcRing::Shape shape{std::bit_ceil(wanted.capacity), wanted.slot_bytes,
-                                     wanted.values_have_extents, wanted.first_position};
-    shm::SegmentSpec spec = spec_of(wanted);
-    spec.capacity = shape.capacity;
-    spec.element_bytes = shape.slot_bytes;
-    spec.options =
-        static_cast<std::uint32_t>(wanted.wait) | (shape.values_have_extents ? kExtentsOption : 0U);
-    spec.body_bytes = body_bytes(shape, spec.member_capacity);
-    spec.beyond_bytes =
-        shape.values_have_extents ? shape.capacity << shm::MpmcRing::kExtentShift : 0;
-
-    shm::Failure failure;
-    for (;;) {
-        failure = {};
-        std::shared_ptr<shm::Segment> segment;
-        if (how != Open::create) {
-            segment = shm::Segment::open(place, spec, failure);
-            if (segment) {
-                return adopt_segment(std::move(segment), wanted, object);
-            }
-            const bool missing =
-                failure.kind == shm::FailureKind::environment && failure.error == ENOENT;
-            if (how == Open::open || !missing) {
-                throw_failure(object, failure);
-            }
-            failure = {};
-        }
-        segment = shm::Segment::create(
-            place, spec, memory, permissions, failure,
-            [&shape](shm::Segment& made) { shm::MpmcRing::initialise(made.body(), shape); });
-        if (segment) {
-            return std::make_shared<QueueCore>(std::move(segment), shape, wanted.wait, object);
-        }
-        const bool taken = failure.kind == shm::FailureKind::environment && failure.error == EEXIST;
-        if (how != Open::open_or_create || !taken) {
-            throw_failure(object, failure);
-        }
-    }
+    return std::make_shared<QueueCore>(Origin(place, how, Making{memory, permissions}), wanted);
 }
 
-std::shared_ptr<QueueCore> QueueCore::unpack(Unparcel& parcel, const QueueShape& wanted) {
-    std::shared_ptr<shm::Segment> segment = parcel.take_segment(spec_of(wanted), object_name({}));
-    const std::string object = object_name(segment->name());
-    return adopt_segment(std::move(segment), wanted, object);
-}
-
-void QueueCore::unlink(std::string_view name) {
-    shm::Failure failure;
-    if (!shm::Segment::unlink(name, failure)) {
-        throw_failure(object_name(name), failure);
-    }
-}
-
-QueueCore::QueueCore(std::shared_ptr<shm::Segment> segment, const shm::MpmcRing::Shape& shape,
-                     Wait wait, std::string object)
-    : segment_(std::move(segment)),
-      ring_(*segment_, shape),
-      cells_(reinterpret_cast<TaskCellLayout*>(segment_->body() + cells_offset(shape))),
-      inline_bytes_(shape.slot_bytes - offsetof(shm::ValueSlotLayout, inline_bytes)),
-      wait_(wait),
-      object_(std::move(object)) {}
+QueueCore::QueueCore(const Origin& origin, const QueueShape& wanted)
+    : ObjectCore(origin, object_shape(origin, wanted)),
+      ring_(segment(), found_shape(*this, wanted)),
+      cells_(reinterpret_cast<TaskCellLayout*>(body() + cells_offset(ring_shape(*this, wanted)))),
+      inline_bytes_(segment().element_bytes() - offsetof(shm::ValueSlotLayout, inline_bytes)) {}
 
 void QueueCore::refuse_or_join(shm::RingResult result) {
     if (result == shm::RingResult::closed) {
-        throw Closed(object_ + " is closed");
+        throw Closed(object() + " is closed");
     }
     if (result == shm::RingResult::damaged) {
-        throw BadSegment(object_ +
-                         ": its ring is damaged, something else wrote to its memory: remove it and "
-                         "make it anew");
+        throw_damaged();
     }
     if (result == shm::RingResult::no_member) {
-        shm::Failure failure;
-        if (ring_.members().join(failure) == shm::kNobody) {
-            throw_failure(object_, failure);
-        }
+        static_cast<void>(me());
     }
 }
 
@@ -204,11 +164,11 @@ bool QueueCore::claim(shm::ClaimedSlot& claimed, Deadline deadline) {
         return result != shm::RingResult::full;
     };
     if (!deadline.is_passed()) {
-        shm::pause_when_full(wait_);
+        shm::pause_when_full(how_to_wait());
     }
     for (;;) {
         const shm::Waited waited = shm::wait_until(
-            ring_.layout().room, wait_, put_spin_, deadline, attempt, [] {},
+            ring_.layout().room, how_to_wait(), put_spin_, deadline, attempt, [] {},
             [&, sleeps = 0U]() mutable { return ring_.stuck_putting(sleeps++); });
         if (waited == shm::Waited::timed_out) {
             return settle_claim(result, claimed);
@@ -228,7 +188,7 @@ bool QueueCore::claim_read(shm::ClaimedSlot& claimed, Deadline deadline) {
     };
     for (;;) {
         const shm::Waited waited = shm::wait_until(
-            ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
+            ring_.layout().items, how_to_wait(), get_spin_, deadline, attempt, [] {},
             [&, sleeps = 0U]() mutable { return ring_.stuck_getting(sleeps++); });
         if (waited == shm::Waited::timed_out) {
             return settle_claim_read(result, claimed);
@@ -260,10 +220,10 @@ bool QueueCore::take(CopySlot copy, void* context, Deadline deadline) {
         result = take(copy_slot);
         return result != shm::RingResult::empty && result != shm::RingResult::pending;
     };
-    const bool slipped = wait_ != Wait::park && !deadline.is_passed() && slip_.pause();
+    const bool slipped = how_to_wait() != Wait::park && !deadline.is_passed() && slip_.pause();
     for (;;) {
         const shm::Waited waited = shm::wait_until(
-            ring_.layout().items, wait_, get_spin_, deadline, attempt, [] {},
+            ring_.layout().items, how_to_wait(), get_spin_, deadline, attempt, [] {},
             [&, sleeps = 0U]() mutable { return ring_.stuck_getting(sleeps++); });
         if (slipped) {
             slip_.judge(waited == shm::Waited::done && ring_.more());
@@ -289,7 +249,7 @@ void QueueCore::write_value(const shm::ClaimedSlot& claimed, std::span<const std
     }
     shm::Failure failure;
     if (!ring_.write_extent(claimed, value, failure)) {
-        throw_failure(object_, failure);
+        throw_failure(object(), failure);
     }
 }
 
@@ -309,13 +269,13 @@ std::span<const std::byte> QueueCore::read_value(const shm::ClaimedSlot& claimed
     constexpr std::uint64_t kShort = 1U << 20U;
     // relaxed: ours, since the slot was claimed
     if (bytes > slot.extent_bytes.load(std::memory_order_relaxed) ||
-        (bytes > kShort && bytes > segment_->mapping().bytes_allocated())) {
-        throw BadSegment(object_ + ": a message's length is damaged");
+        (bytes > kShort && bytes > segment().mapping().bytes_allocated())) {
+        throw BadSegment(object() + ": a message's length is damaged");
     }
     const std::span<std::byte> buffer = room(context, bytes);
     shm::Failure failure;
     if (!ring_.read_extent(claimed, buffer, failure)) {
-        throw_failure(object_, failure);
+        throw_failure(object(), failure);
     }
     return buffer;
 }
@@ -338,7 +298,7 @@ std::int64_t QueueCore::open_tasks_of(shm::MemberId id) const noexcept {
     // after the look at the slots, in one order with the commit stores.
     const std::uint64_t done = cell(id).done.load(std::memory_order_seq_cst);
     const std::uint64_t got = cell(id).got.load(std::memory_order_seq_cst);  // as above
-    const shm::Members& members = segment_->members();
+    const shm::Members& members = segment().members();
     const std::uint32_t tag = members.tenant_tag(id);
     if (got == 0 || tag == 0 || static_cast<std::uint32_t>(got >> 32U) != tag ||
         members.has_ended(id)) {
@@ -371,12 +331,12 @@ void QueueCore::task_done() {
     }
     // Mostly one's own message; else another thread got it, and this one did the work.
     bool reported = me != shm::kNobody && report_done(me);
-    for (std::uint32_t id = 1; !reported && id <= segment_->members().capacity(); ++id) {
+    for (std::uint32_t id = 1; !reported && id <= members().capacity(); ++id) {
         const auto other = static_cast<shm::MemberId>(id);
         reported = open_tasks_of(other) > 0 && report_done(other);
     }
     if (!reported) {
-        throw Error(object_ + ": task_done() was called more often than there were messages");
+        throw Error(object() + ": task_done() was called more often than there were messages");
     }
     ring_.layout().tasks.notify_all();
 }
@@ -385,7 +345,7 @@ std::int64_t QueueCore::open_tasks() const noexcept {
     // Slots first, then cells: a message that moves from one to the other meanwhile is seen in its
     // cell, which is raised before the slot is released.
     std::int64_t open = static_cast<std::int64_t>(ring_.unfinished());
-    for (std::uint32_t id = 1; id <= segment_->members().capacity(); ++id) {
+    for (std::uint32_t id = 1; id <= members().capacity(); ++id) {
         open += open_tasks_of(static_cast<shm::MemberId>(id));
     }
     return open;

@@ -3,7 +3,6 @@
 
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 #include "sluice/error.hpp"
 
@@ -12,8 +11,8 @@ namespace {
 
 constexpr std::uint32_t kOwnedOption = shm::SegmentOptions::kPermitsOwned;
 
-// What is made, with what SyncShape does not know.
-struct SemaphoreShape : SyncShape {
+// What is made, with what ObjectShape does not know.
+struct SemaphoreShape : ObjectShape {
     std::uint32_t value{};
 };
 
@@ -27,7 +26,7 @@ std::size_t body_bytes(std::uint64_t capacity, std::uint32_t) {
     return shm::SemaphoreWord::bytes(word_shape(capacity, 0));
 }
 
-void initialise(std::byte* body, const SyncShape& shape, std::uint32_t) {
+void initialise(std::byte* body, const ObjectShape& shape, std::uint32_t) {
     shm::SemaphoreWord::initialise(body, word_shape(shape.capacity, shape.options),
                                    static_cast<const SemaphoreShape&>(shape).value);
 }
@@ -36,14 +35,14 @@ std::string_view noun_of(shm::SegmentKind kind) noexcept {
     return kind == shm::SegmentKind::bounded_semaphore ? "BoundedSemaphore" : "Semaphore";
 }
 
-SemaphoreShape shape_of(SyncOpen how, const SemaphoreCore::Wanted& wanted) {
+SemaphoreShape shape_of(const Origin& origin, const SemaphoreCore::Wanted& wanted) {
     using shm::Permits;
     using shm::SemaphoreWord;
     const bool owned = wanted.permits == Permits::owned;
     const bool bounded = owned || wanted.kind == shm::SegmentKind::bounded_semaphore;
     const std::uint32_t max = owned ? SemaphoreWord::kOwnedMax : SemaphoreWord::kLimitMax;
     const std::uint32_t min = bounded ? 1 : 0;
-    if (how != SyncOpen::open && (wanted.value < min || wanted.value > max)) {
+    if (origin.may_make() && (wanted.value < min || wanted.value > max)) {
         throw std::invalid_argument(std::string(noun_of(wanted.kind)) + ": has " +
                                     std::to_string(min) + " to " + std::to_string(max) +
                                     " permits" + (owned ? " where they are owned" : "") + ", not " +
@@ -65,34 +64,26 @@ SemaphoreShape shape_of(SyncOpen how, const SemaphoreCore::Wanted& wanted) {
     return shape;
 }
 
-shm::SemaphoreWord::Shape found_shape(const SyncCore& sync) {
-    const shm::SemaphoreWord::Shape shape = word_shape(sync.capacity(), sync.options());
-    if (!shm::SemaphoreWord::fits(shape, sync.segment().body_bytes())) {
-        sync.throw_damaged();
+shm::SemaphoreWord::Shape found_shape(const ObjectCore& core) {
+    const shm::SemaphoreWord::Shape shape = word_shape(core.capacity(), core.options());
+    if (!shm::SemaphoreWord::fits(shape, core.segment().body_bytes())) {
+        core.throw_damaged();
     }
     return shape;
 }
 
 }  // namespace
 
-SemaphoreCore::SemaphoreCore(const shm::SegmentPlace& place, SyncOpen how, const Wanted& wanted,
-                             const shm::MemoryOptions& memory, unsigned permissions)
-    : SemaphoreCore(SyncCore(place, how, shape_of(how, wanted), memory, permissions), wanted.kind) {
-}
-
-SemaphoreCore::SemaphoreCore(Unparcel& parcel, shm::SegmentKind kind)
-    : SemaphoreCore(SyncCore(parcel, shape_of(SyncOpen::open, {kind, 1, {}, {}})), kind) {}
-
-SemaphoreCore::SemaphoreCore(SyncCore sync, shm::SegmentKind kind)
-    : sync_(std::move(sync)),
-      word_(sync_.body(), sync_.members(), found_shape(sync_)),
-      bounded_(kind == shm::SegmentKind::bounded_semaphore) {}
+SemaphoreCore::SemaphoreCore(const Origin& origin, const Wanted& wanted)
+    : ObjectCore(origin, shape_of(origin, wanted)),
+      word_(body(), members(), found_shape(*this)),
+      bounded_(wanted.kind == shm::SegmentKind::bounded_semaphore) {}
 
 bool SemaphoreCore::look_and_take() {
     if (word_.shape().permits == shm::Permits::counted) {
         return false;
     }
-    static_cast<void>(sync_.me());
+    static_cast<void>(me());
     static_cast<void>(word_.stuck());
     return word_.take() == shm::SemaphoreResult::done;
 }
@@ -105,7 +96,7 @@ bool SemaphoreCore::acquire(Deadline deadline) {
     };
     for (;;) {
         const shm::Waited waited = shm::wait_until(
-            word_.sleepers(), sync_.wait(), spin_, deadline, attempt, [] {},
+            word_.sleepers(), how_to_wait(), spin_, deadline, attempt, [] {},
             [&] { return word_.stuck(); });
         if (waited == shm::Waited::timed_out) {
             return look_and_take();  // of somebody who died meanwhile
@@ -113,7 +104,7 @@ bool SemaphoreCore::acquire(Deadline deadline) {
         if (result == shm::SemaphoreResult::done) {
             return true;
         }
-        static_cast<void>(sync_.me());  // throws where there is no place for this thread
+        static_cast<void>(me());  // throws where there is no place for this thread
     }
 }
 
@@ -127,16 +118,15 @@ std::uint32_t SemaphoreCore::value() {
 void SemaphoreCore::release_or_throw(std::uint32_t count) {
     const bool owned = word_.shape().permits == shm::Permits::owned;
     if (owned) {
-        static_cast<void>(sync_.me());  // throws where there is no place for this thread
+        static_cast<void>(me());  // throws where there is no place for this thread
         if (word_.release(count) == shm::SemaphoreResult::done) {
             return;
         }
     }
-    throw Error(sync_.object() +
-                (owned ? ": released a permit that this thread does not hold"
-                 : bounded_
-                     ? ": released more often than it was acquired"
-                     : ": released beyond " + std::to_string(word_.shape().limit) + " permits"));
+    throw Error(object() + (owned      ? ": released a permit that this thread does not hold"
+                            : bounded_ ? ": released more often than it was acquired"
+                                       : ": released beyond " +
+                                             std::to_string(word_.shape().limit) + " permits"));
 }
 
 }  // namespace sluice::detail

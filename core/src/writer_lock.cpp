@@ -1,35 +1,15 @@
 // Waiting to write; what the lock's answers mean.
 #include "sluice/detail/writer_lock.hpp"
 
-#include "sluice/error.hpp"
-
 namespace sluice::detail {
 
-WriterLock::~WriterLock() {
-    // Without becoming a member for it: who is none holds nothing.
-    if (const shm::MemberId me = sync_->members().id_if_any(); me != shm::kNobody) {
-        word_->abandon(me);
-    }
-}
-
 bool WriterLock::settle(shm::LockResult result) const {
-    switch (result) {
-        case shm::LockResult::done:
-            return true;
-        case shm::LockResult::timed_out:
-            return false;
-        case shm::LockResult::would_deadlock:
-            throw Error(sync_->object() + ": would deadlock: this thread writes it already");
-        case shm::LockResult::abandoned:
-        case shm::LockResult::damaged:
-            break;
-    }
-    sync_->throw_damaged();
+    return detail::settle(*core_, result, {.deadlock = "writes it already"});
 }
 
 shm::LockResult WriterLock::attempt(shm::MemberId me, Deadline deadline) noexcept {
     // Abandoned or not: what a dead writer left half-written is nobody's value.
-    return word_->lock(me, sync_->wait(), spin_, deadline, shm::IfAbandoned::take);
+    return word_->lock(me, core_->how_to_wait(), spin_, deadline, shm::IfAbandoned::take);
 }
 
 bool WriterLock::begin_slowly(shm::MemberId me, Deadline deadline) {
@@ -37,7 +17,7 @@ bool WriterLock::begin_slowly(shm::MemberId me, Deadline deadline) {
 }
 
 bool WriterLock::try_begin() {
-    const shm::MemberId me = sync_->me();
+    const shm::MemberId me = core_->me();
     if (word_->try_lock_now(me)) {
         return true;
     }
@@ -46,14 +26,14 @@ bool WriterLock::try_begin() {
 }
 
 void WriterLock::end() noexcept {
-    if (const shm::MemberId me = sync_->members().id_if_any();
+    if (const shm::MemberId me = core_->members().id_if_any();
         me != shm::kNobody && !word_->unlock_now(me)) {
         static_cast<void>(word_->unlock(me));
     }
 }
 
 bool WriterLock::is_writer() noexcept {
-    const shm::MemberId me = sync_->members().id_if_any();
+    const shm::MemberId me = core_->members().id_if_any();
     return me != shm::kNobody && word_->is_held_by(me);
 }
 

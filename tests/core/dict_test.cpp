@@ -11,7 +11,6 @@
 #include <map>
 #include <optional>
 #include <random>
-#include <sstream>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -22,6 +21,7 @@
 #include "sluice/lock.hpp"
 #include "sluice/msgpack.hpp"
 #include "support/processes.hpp"
+#include "support/text.hpp"
 
 namespace sluice {
 namespace {
@@ -30,14 +30,8 @@ using test::await;
 using test::Child;
 using test::FreshName;
 using test::Shared;
+using test::text_of;
 using test::Watchdog;
-
-template <class T>
-std::string text_of(const T& value) {
-    std::ostringstream out;
-    out << value;
-    return out.str();
-}
 
 TEST(Dict, SetsAndGets) {
     const Dict<int, int> sut;

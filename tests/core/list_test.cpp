@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <random>
-#include <sstream>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -19,6 +18,7 @@
 #include "sluice/lock.hpp"
 #include "sluice/msgpack.hpp"
 #include "support/processes.hpp"
+#include "support/text.hpp"
 
 namespace sluice {
 namespace {
@@ -27,14 +27,8 @@ using test::await;
 using test::Child;
 using test::FreshName;
 using test::Shared;
+using test::text_of;
 using test::Watchdog;
-
-template <class T>
-std::string text_of(const T& value) {
-    std::ostringstream out;
-    out << value;
-    return out.str();
-}
 
 TEST(List, AppendsAndReads) {
     const List<std::string> sut;

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/pipe_messages.hpp"
 #include "core/support.hpp"
 
 namespace {
@@ -56,24 +57,8 @@ bool throws_closed(Action&& action) {
 }
 
 template <class T>
-class PipeEndOf : public ::testing::Test {
- public:
-    static T make(int number) {
-        if constexpr (std::is_same_v<T, int>) {
-            return number;
-        } else {
-            return std::to_string(number);
-        }
-    }
-};
-struct NameOf {
-    template <class T>
-    static std::string GetName(int) {
-        return std::is_same_v<T, int> ? "Plain" : "Packed";
-    }
-};
-using Kinds = ::testing::Types<int, std::string>;
-TYPED_TEST_SUITE(PipeEndOf, Kinds, NameOf);
+class PipeEndOf : public sluice::testing::PipeMessages<T> {};
+TYPED_TEST_SUITE(PipeEndOf, sluice::testing::MessageKinds, sluice::testing::NameOfKind);
 
 TYPED_TEST(PipeEndOf, PassedToAProcessBelongsToIt) {
     using T = TypeParam;

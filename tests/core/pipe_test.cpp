@@ -23,6 +23,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/pipe_messages.hpp"
 #include "core/support.hpp"
 
 namespace {
@@ -62,24 +63,8 @@ void expect_round_trips(const T& value) {
 }
 
 template <class T>
-class PipeOf : public ::testing::Test {
- public:
-    static T make(int number) {
-        if constexpr (std::is_same_v<T, int>) {
-            return number;
-        } else {
-            return std::to_string(number);
-        }
-    }
-};
-struct NameOf {
-    template <class T>
-    static std::string GetName(int) {
-        return std::is_same_v<T, int> ? "Plain" : "Packed";
-    }
-};
-using Kinds = ::testing::Types<int, std::string>;
-TYPED_TEST_SUITE(PipeOf, Kinds, NameOf);
+class PipeOf : public sluice::testing::PipeMessages<T> {};
+TYPED_TEST_SUITE(PipeOf, sluice::testing::MessageKinds, sluice::testing::NameOfKind);
 
 TYPED_TEST(PipeOf, MovesMessagesBothWaysInOrder) {
     auto [one, two] = Pipe<TypeParam>();

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -29,37 +28,20 @@
 #include <utility>
 #include <vector>
 
+#include "core/support.hpp"
 #include "support/sanitizers.hpp"
+#include "support/text.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using sluice::Process;
 using sluice::ProcessOptions;
+using sluice::test::message_of;
 
 /// Words that this process and its children see in common.
-template <class T, std::size_t N = 8>
-class Shared {
- public:
-    Shared() {
-        void* const memory = ::mmap(nullptr, sizeof(Words), PROT_READ | PROT_WRITE,
-                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) {
-            throw std::system_error(errno, std::generic_category(), "mmap");
-        }
-        words_ = new (memory) Words{};
-    }
-    Shared(const Shared&) = delete;
-    Shared& operator=(const Shared&) = delete;
-    ~Shared() { ::munmap(words_, sizeof(Words)); }
-
-    std::atomic<T>& operator[](std::size_t i) { return (*words_)[i]; }
-
- private:
-    using Words = std::array<std::atomic<T>, N>;
-    Words* words_{};
-};
-
+template <class T>
+using Shared = sluice::testing::Shared<T, 8>;
 /// A pipe that brings text from children; EOF when all of them are gone.
 class TextPipe {
  public:
@@ -109,17 +91,6 @@ std::optional<int> run_to_end(Process& process) {
     process.start();
     process.join();
     return process.exitcode();
-}
-
-template <class Exception, class F>
-std::string message_of(F f) {
-    try {
-        f();
-    } catch (const Exception& error) {
-        return error.what();
-    }
-    ADD_FAILURE() << "nothing of that type was thrown";
-    return {};
 }
 
 void expect_no_children() {

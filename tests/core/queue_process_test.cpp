@@ -32,6 +32,7 @@ using sluice::testing::Shared;
 using sluice::testing::UniqueName;
 using sluice::testing::wait_until_asleep;
 using sluice::testing::wait_until_true;
+using sluice::testing::who_holds;
 
 template <class Action>
 bool throws_closed(Action&& action) {
@@ -276,17 +277,8 @@ TEST(Queue, AMessageUnderADeadLeaseIsGivenAgainOnce) {
 
 TEST(Queue, ADeadLeaseGoesToAGetterThatIsAsleep) {
     const Queue<int> sut(8);
-    const Shared<int> held;
     sut.put(5);
-    Child holder([&] {
-        auto lease = sut.lease();
-        *held = 1;
-        for (;;) {
-            ::pause();
-        }
-        return true;
-    });
-    wait_until_true([&] { return *held == 1; });
+    Child holder = who_holds([&] { return sut.lease(); });
     Child getter([&] { return sut.get() == 5; });
     wait_until_asleep(getter.pid());
     holder.kill_and_wait();
@@ -295,17 +287,8 @@ TEST(Queue, ADeadLeaseGoesToAGetterThatIsAsleep) {
 
 TEST(Queue, ADeadLeaseOnAClosedQueueGoesToAGetterAndThenItIsDrained) {
     const Queue<int> sut(8);
-    const Shared<int> held;
     sut.put(5);
-    Child holder([&] {
-        auto lease = sut.lease();
-        *held = 1;
-        for (;;) {
-            ::pause();
-        }
-        return true;
-    });
-    wait_until_true([&] { return *held == 1; });
+    Child holder = who_holds([&] { return sut.lease(); });
     sut.close();
     Child getter([&] { return sut.get() == 5 && throws_closed([&] { sut.get(); }); });
     wait_until_asleep(getter.pid());
@@ -315,17 +298,8 @@ TEST(Queue, ADeadLeaseOnAClosedQueueGoesToAGetterAndThenItIsDrained) {
 
 TEST(Queue, PollingFindsTheMessageOfADeadLease) {
     const Queue<int> sut(8);
-    const Shared<int> held;
     sut.put(5);
-    Child holder([&] {
-        auto lease = sut.lease();
-        *held = 1;
-        for (;;) {
-            ::pause();
-        }
-        return true;
-    });
-    wait_until_true([&] { return *held == 1; });
+    Child holder = who_holds([&] { return sut.lease(); });
     holder.kill_and_wait();
     wait_until_true([&] { return sut.try_get() == 5; });
 }

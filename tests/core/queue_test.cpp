@@ -24,12 +24,14 @@
 #include <vector>
 
 #include "core/support.hpp"
+#include "support/text.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using sluice::Queue;
 using sluice::QueueOptions;
+using sluice::test::message_of;
 using sluice::testing::UniqueName;
 
 constexpr auto kShort = 2ms;
@@ -70,15 +72,6 @@ template <>
 inline constexpr bool sluice::is_shareable<Price> = true;
 
 namespace {
-
-std::string message_of(const std::function<void()>& action) {
-    try {
-        action();
-    } catch (const std::exception& error) {
-        return error.what();
-    }
-    return "nothing was thrown";
-}
 
 template <class T>
 void expect_round_trip(const T& value) {
@@ -122,7 +115,7 @@ TEST(Queue, RefusesACapacityOfNothingOrOfTooMuch) {
     EXPECT_THROW(Queue<int>(0), std::invalid_argument);
     EXPECT_THROW(Queue<int>((std::size_t{1} << 26U) + 1), std::invalid_argument);
     EXPECT_THROW(Queue<int>(~std::size_t{0}), std::invalid_argument);
-    EXPECT_NE(message_of([] { Queue<int>(0); }).find("Queue"), std::string::npos);
+    EXPECT_NE(message_of<std::exception>([] { Queue<int>(0); }).find("Queue"), std::string::npos);
 }
 
 TEST(Queue, RefusesSlotsThatNoMemoryCouldHold) {
@@ -537,7 +530,7 @@ TEST(Queue, NamesItselfInItsErrors) {
     const auto sut = Queue<int>::create(name);
     EXPECT_EQ(sut.name(), name.text());
     sut.close();
-    const std::string text = message_of([&] { sut.put(1); });
+    const std::string text = message_of<std::exception>([&] { sut.put(1); });
     EXPECT_NE(text.find(name.text()), std::string::npos) << text;
     EXPECT_EQ(Queue<int>().name(), "");
 }
@@ -656,7 +649,7 @@ TEST(Queue, RefusesToOpenAQueueOfAnotherType) {
     EXPECT_THROW(Queue<unsigned>::open(name), sluice::BadSegment);
     EXPECT_THROW(Queue<double>::open_or_create(name), sluice::BadSegment);
     EXPECT_THROW(Queue<std::string>::open(name), sluice::BadSegment);
-    const std::string text = message_of([&] { Queue<std::string>::open(name); });
+    const std::string text = message_of<std::exception>([&] { Queue<std::string>::open(name); });
     EXPECT_NE(text.find(name.text()), std::string::npos) << text;
     EXPECT_NE(text.find("int"), std::string::npos) << text;
 }

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <functional>
 #include <random>
 #include <sluice/event.hpp>
 #include <sluice/process.hpp>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "support/processes.hpp"
+#include "support/text.hpp"
 
 namespace {
 
@@ -28,18 +28,10 @@ using sluice::Wait;
 using sluice::test::await;
 using sluice::test::Child;
 using sluice::test::FreshName;
+using sluice::test::message_of;
 using sluice::test::Shared;
 using sluice::test::sleeps_in_futex;
 using sluice::test::Watchdog;
-
-std::string message_of(const std::function<void()>& misuse) {
-    try {
-        misuse();
-    } catch (const sluice::Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
 
 template <class T>
 class AnySemaphore : public ::testing::Test {};
@@ -158,7 +150,7 @@ TEST(Semaphore, ReleasingBeyondTheCounterIsAnError) {
 
 TEST(BoundedSemaphore, ReleasingMoreOftenThanAcquiredIsAnError) {
     const BoundedSemaphore sut(2);
-    EXPECT_EQ(message_of([&] { sut.release(); }),
+    EXPECT_EQ(message_of<sluice::Error>([&] { sut.release(); }),
               "BoundedSemaphore: released more often than it was acquired");
     sut.acquire();
     EXPECT_THROW(sut.release(2), sluice::Error);
@@ -169,7 +161,7 @@ TEST(BoundedSemaphore, ReleasingMoreOftenThanAcquiredIsAnError) {
 
 TEST(Semaphore, AnOwnedPermitIsReleasedOnlyByItsOwner) {
     const Semaphore sut(2, {.owned = true});
-    EXPECT_EQ(message_of([&] { sut.release(); }),
+    EXPECT_EQ(message_of<sluice::Error>([&] { sut.release(); }),
               "Semaphore: released a permit that this thread does not hold");
     sut.acquire();
     std::thread([&] { EXPECT_THROW(sut.release(), sluice::Error); }).join();

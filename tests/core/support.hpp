@@ -165,6 +165,22 @@ inline void wait_until_asleep(pid_t pid) {
     wait_until_true([pid] { return state_of(pid) == 'S'; });
 }
 
+/// A child that takes something, keeps it, and stands. Returns when it has it.
+template <class Take>
+Child who_holds(Take&& take) {
+    const Shared<int> held;
+    Child holder([&] {
+        const auto kept = take();
+        *held = 1;
+        for (;;) {
+            ::pause();
+        }
+        return true;
+    });
+    wait_until_true([&] { return *held == 1; });
+    return holder;
+}
+
 /// A seed that is printed, so that a failure can be had again: SLUICE_TEST_SEED sets it.
 inline std::uint64_t test_seed() {
     const char* const given = std::getenv("SLUICE_TEST_SEED");

@@ -10,9 +10,12 @@
 #include <system_error>
 #include <vector>
 
+#include "support/text.hpp"
+
 namespace {
 
 using sluice::Topology;
+using sluice::test::message_of;
 using Cpus = std::vector<unsigned>;
 
 /// A directory that stands for "/": the files of /sys and /proc that the tests put there.
@@ -44,17 +47,6 @@ cpu_set_t affinity() {
     CPU_ZERO(&cpus);
     EXPECT_EQ(::sched_getaffinity(0, sizeof cpus, &cpus), 0);
     return cpus;
-}
-
-template <class Exception, class F>
-std::string message_of(F f) {
-    try {
-        f();
-    } catch (const Exception& error) {
-        return error.what();
-    }
-    ADD_FAILURE() << "nothing of that type was thrown";
-    return {};
 }
 
 TEST(Topology, CountsWhatADescriptionSays) {

@@ -4,9 +4,8 @@
 // It goes in rounds. In each, workers operate while this process kills; then they come to rest,
 // nobody is killed any more, and it is looked whether everything is whole and there.
 //
-// Environment: SLUICE_SOAK, how many seconds (15; beside a sanitizer 8). SLUICE_TEST_SEED.
+// Environment: SLUICE_SOAK, how many seconds (15; beside a sanitizer 10). SLUICE_TEST_SEED.
 #include <gtest/gtest.h>
-#include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,16 +14,13 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "stress/manager_soak_worker.hpp"
 #include "support/processes.hpp"
-#include "support/sanitizers.hpp"
+#include "support/soak.hpp"
 
 namespace sluice::soak {
 namespace {
@@ -34,25 +30,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr seconds kHang{60};
-// Freed blocks that a thread's cache of malloc keeps count as allocated: up to 7 of each size to
-// 1 KiB.
-constexpr std::uint64_t kThreadCacheBytes = 256U << 10U;
-
-seconds soak_time() {
-    const char* given = std::getenv("SLUICE_SOAK");
-    const long wanted = given != nullptr ? std::strtol(given, nullptr, 10) : 0;
-    return seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 8 : 15));
-}
-
 class ManagerSoak : public ::testing::Test {
  protected:
-    /// What must not grow, while all rest.
-    struct Footprint {
-        std::uint64_t descriptors{};
-        std::uint64_t allocated_bytes{};  // by malloc; 0 beside a sanitizer
-        std::uint64_t file_bytes{};       // of the Manager's memory
-    };
-
     ManagerSoak()
         : name_("soak-manager"),
           manager_(Manager::create(name_.name())),
@@ -79,15 +58,11 @@ class ManagerSoak : public ::testing::Test {
         return count;
     }
 
-    Footprint footprint() const {
-        Footprint found;
-        found.descriptors = static_cast<std::uint64_t>(
-            std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-        found.allocated_bytes = mallinfo2().uordblks;
+    /// Of the Manager's memory.
+    std::uint64_t file_bytes() const {
         struct stat status {};
         EXPECT_EQ(::stat(name_.path().c_str(), &status), 0);
-        found.file_bytes = static_cast<std::uint64_t>(status.st_blocks) * 512;
-        return found;
+        return static_cast<std::uint64_t>(status.st_blocks) * 512;
     }
 
     void disturb();
@@ -265,41 +240,40 @@ void ManagerSoak::run_round(std::uint32_t round, Clock::duration time) {
 }
 
 TEST_F(ManagerSoak, KilledProcessesLeaveTheOldOrTheNew) {
-    const seconds time = soak_time();
+    const seconds time = soak_time(15);
     const test::Watchdog watchdog(static_cast<unsigned>(time.count()) + 170);
     for (unsigned worker = 0; worker < kManagerWorkers; ++worker) {
         spawn(worker);
     }
     const Clock::time_point start = Clock::now();
     Clock::time_point told = start;
-    Footprint first;
-    Footprint last;
+    Growth growth;
+    std::uint64_t first_bytes = 0;
+    std::uint64_t last_bytes = 0;
     const auto tell = [&] {
         const auto number = [](std::uint64_t value) {
             return static_cast<unsigned long long>(value);
         };
         std::printf(
             "soak: %.0f s, %llu operations, %llu kills, %llu stops, %llu steps of several keys, "
-            "%llu names of another kind, %llu items in doubt, %llu wrong; fds %llu -> %llu, "
-            "allocated %llu -> %llu KiB, file %llu -> %llu KiB\n",
+            "%llu names of another kind, %llu items in doubt, %llu wrong; file %llu -> %llu KiB, "
+            "%s\n",
             std::chrono::duration<double>(Clock::now() - start).count(), number(operations()),
             number(kills_), number(stops_), number(ledger_->stamps.load()),
             number(ledger_->other_kinds.load()), number(in_doubt_), number(ledger_->wrong.load()),
-            number(first.descriptors), number(last.descriptors),
-            number(first.allocated_bytes >> 10U), number(last.allocated_bytes >> 10U),
-            number(first.file_bytes >> 10U), number(last.file_bytes >> 10U));
+            number(first_bytes >> 10U), number(last_bytes >> 10U), growth.text().c_str());
         std::fflush(stdout);
     };
     for (std::uint32_t round = 1; !HasFailure() && Clock::now() - start < time; ++round) {
         run_round(round, milliseconds(1500));
-        last = footprint();
+        growth.look(round <= 3);  // warm
+        last_bytes = file_bytes();
         if (round <= 3) {
-            first = last;  // warm
+            first_bytes = last_bytes;
         }
         EXPECT_EQ(ledger_->wrong.load(), 0U);
-        EXPECT_EQ(last.descriptors, first.descriptors);
-        EXPECT_LT(last.allocated_bytes, first.allocated_bytes + kThreadCacheBytes);
-        EXPECT_LT(last.file_bytes, first.file_bytes + (4U << 20U));
+        growth.expect_none(16U << 20U);
+        EXPECT_LT(last_bytes, first_bytes + (4U << 20U));
         if (Clock::now() - told >= seconds(60)) {
             told = Clock::now();
             tell();

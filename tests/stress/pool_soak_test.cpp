@@ -7,7 +7,6 @@
 //
 // Environment: SLUICE_SOAK, how many seconds (20; beside a sanitizer 10). SLUICE_TEST_SEED.
 #include <gtest/gtest.h>
-#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -19,10 +18,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <random>
@@ -34,7 +30,7 @@
 #include "sluice/msgpack.hpp"
 #include "sluice/pool.hpp"
 #include "support/processes.hpp"
-#include "support/sanitizers.hpp"
+#include "support/soak.hpp"
 
 namespace sluice::soak {
 namespace {
@@ -46,39 +42,6 @@ using std::chrono::seconds;
 constexpr std::size_t kWorkers = 2;              // of each Pool
 constexpr std::uint32_t kTasksMax = 1U << 18;    // of one Pool in an era
 constexpr std::uint32_t kOutstandingMax = 6000;  // more than the table holds
-// Freed blocks that a thread's cache of malloc keeps count as allocated: up to 7 of each size to
-// 1 KiB.
-constexpr std::uint64_t kThreadCacheBytes = 256U << 10U;
-
-seconds soak_time() {
-    const char* given = std::getenv("SLUICE_SOAK");
-    const long wanted = given != nullptr ? std::strtol(given, nullptr, 10) : 0;
-    return seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 10 : 20));
-}
-
-/// What must not grow.
-struct Footprint {
-    std::uint64_t descriptors{};
-    std::uint64_t resident_bytes{};
-    std::uint64_t allocated_bytes{};  // by malloc; 0 beside a sanitizer
-    std::uint64_t entries{};          // of this process in /dev/shm
-
-    static Footprint now() {
-        Footprint found;
-        found.descriptors = static_cast<std::uint64_t>(
-            std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-        std::ifstream file("/proc/self/statm");
-        std::uint64_t pages = 0;
-        file >> pages >> pages;
-        found.resident_bytes = pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-        found.allocated_bytes = mallinfo2().uordblks;
-        const std::string mine = std::to_string(getpid());
-        for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-            found.entries += entry.path().filename().string().find(mine) != std::string::npos;
-        }
-        return found;
-    }
-};
 
 // ---- what workers run
 
@@ -508,43 +471,32 @@ void PoolSoak::kill_an_owner() {
 }
 
 TEST_F(PoolSoak, KilledWorkersCostTheirOwnTaskAndNothingElse) {
-    const seconds time = soak_time();
+    const seconds time = soak_time(20);
     const test::Watchdog watchdog(static_cast<unsigned>(time.count()) + 170);
     const Clock::time_point start = Clock::now();
     Clock::time_point told = start;
-    Footprint first;
-    Footprint last;
+    Growth growth;
     const auto tell = [&] {
-        constexpr double kMiB = 1 << 20;
         const auto number = [](std::uint64_t value) {
             return static_cast<unsigned long long>(value);
         };
         std::printf(
             "soak: %.0f s, %llu eras, %llu tasks and %llu items: %llu results, %llu threw, %llu "
-            "died, %llu given up, %llu wrong; %llu kills, %llu owners killed; fds %llu -> %llu, "
-            "memory %.1f -> %.1f MiB, allocated %llu -> %llu KiB, /dev/shm %llu -> %llu\n",
+            "died, %llu given up, %llu wrong; %llu kills, %llu owners killed; %s\n",
             std::chrono::duration<double>(Clock::now() - start).count(), number(totals_.eras),
             number(totals_.tasks), number(totals_.items), number(totals_.results),
             number(totals_.threw), number(totals_.died), number(totals_.given_up),
             number(totals_.wrong), number(totals_.kills.load()), number(totals_.owners),
-            number(first.descriptors), number(last.descriptors),
-            static_cast<double>(first.resident_bytes) / kMiB,
-            static_cast<double>(last.resident_bytes) / kMiB, number(first.allocated_bytes >> 10U),
-            number(last.allocated_bytes >> 10U), number(first.entries), number(last.entries));
+            growth.text().c_str());
         std::fflush(stdout);
     };
     for (unsigned era = 1; !HasFailure() && Clock::now() - start < time; ++era) {
         run_era(milliseconds(1000));
         kill_an_owner();
-        last = Footprint::now();
-        if (era <= 4) {
-            first = last;  // warm
-        }
-        EXPECT_EQ(last.descriptors, first.descriptors);
-        EXPECT_EQ(last.entries, first.entries);
+        growth.look(era <= 4);  // warm
         // What is resident goes up and down with the largest burst of tasks; a leak shows in what
         // is allocated between two eras, when there is no Pool.
-        EXPECT_LT(last.allocated_bytes, first.allocated_bytes + kThreadCacheBytes);
+        growth.expect_none(64U << 20U);
         if (Clock::now() - told >= seconds(60)) {
             told = Clock::now();
             tell();

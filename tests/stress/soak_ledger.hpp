@@ -9,8 +9,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <iterator>
 #include <optional>
 #include <string>
 
@@ -129,8 +127,8 @@ struct alignas(128) WorkerNote {
     std::atomic<std::uint32_t> getting{};     // how many messages the get on its way may take
     std::atomic<std::uint32_t> queue{};       // of the two above
     std::atomic<std::uint32_t> round_done{};
-    std::atomic<std::uint32_t> descriptors_first{};
-    std::atomic<std::uint32_t> descriptors_last{};
+    std::atomic<std::uint64_t> descriptors_first{};
+    std::atomic<std::uint64_t> descriptors_last{};
     std::atomic<Doing> doing{};
 };
 
@@ -202,11 +200,6 @@ inline Task task_of(std::uint32_t round, unsigned worker) noexcept {
 enum class Accounting : std::uint8_t { only_leases, getters_live, getters_die };
 inline Accounting accounting_of(std::uint32_t round) noexcept {
     return static_cast<Accounting>(round % 3);
-}
-
-inline std::uint32_t count_descriptors() {
-    return static_cast<std::uint32_t>(
-        std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
 }
 
 }  // namespace sluice::soak

@@ -8,6 +8,8 @@
 //
 // Environment: SLUICE_SOAK, how many seconds (60; beside a sanitizer 10). SLUICE_TEST_SEED.
 // SLUICE_SOAK_HOLD=1: a hang is not ended, so that a debugger can look at it.
+#include "support/soak.hpp"
+
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -18,7 +20,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -34,7 +35,6 @@
 #include "stress/soak_pipe.hpp"
 #include "stress/soak_worker.hpp"
 #include "support/processes.hpp"
-#include "support/sanitizers.hpp"
 
 namespace sluice::soak {
 namespace {
@@ -49,29 +49,6 @@ constexpr std::size_t kNarrowCapacity = 4;
 constexpr std::uint64_t kKeptBytes = 64U << 10U;  // beside each slot, for the next value
 constexpr seconds kHang{60};
 constexpr milliseconds kGapMax{100};  // between two kills, and looks at the progress
-
-seconds soak_time() {
-    const char* given = std::getenv("SLUICE_SOAK");
-    const long wanted = given != nullptr ? std::strtol(given, nullptr, 10) : 0;
-    return seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 10 : 60));
-}
-
-std::uint64_t resident_bytes() {
-    std::ifstream file("/proc/self/statm");
-    std::uint64_t total = 0;
-    std::uint64_t resident = 0;
-    file >> total >> resident;
-    return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-/// Objects in /dev/shm that have the text in their names.
-std::uint64_t shared_memory_entries(const std::string& text) {
-    std::uint64_t count = 0;
-    for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-        count += entry.path().filename().string().find(text) != std::string::npos ? 1U : 0U;
-    }
-    return count;
-}
 
 std::string first_line_of(const std::string& path) {
     std::ifstream file(path);
@@ -122,13 +99,6 @@ class Victim {
     Clock::time_point stopped_until_{};
 };
 
-/// What must not grow.
-struct Footprint {
-    std::uint64_t descriptors{};
-    std::uint64_t resident_bytes{};
-    std::uint64_t entries{};
-};
-
 /// What of a queue is in doubt in this round.
 struct Doubt {
     std::unordered_set<std::uint64_t> puts{};
@@ -159,10 +129,6 @@ class Soak : public ::testing::Test {
           random_(test::announce_seed()) {}
 
     std::string scratch_name(unsigned worker) const { return stem_ + "-" + std::to_string(worker); }
-    Footprint footprint() const {
-        return {count_descriptors(), resident_bytes(),
-                shared_memory_entries(std::to_string(getpid()))};
-    }
     std::uint64_t operations() const {
         std::uint64_t count = 0;
         for (const WorkerNote& note : ledger_->workers) {
@@ -571,7 +537,7 @@ void Soak::check_flat() {
 }
 
 TEST_F(Soak, KilledProcessesLoseAndDoubleNothing) {
-    const seconds time = soak_time();
+    const seconds time = soak_time(60);
     const test::Watchdog watchdog(static_cast<unsigned>(time.count()) + 170);
     const Clock::duration round_time =
         std::clamp<Clock::duration>(time / 24, milliseconds(1500), seconds(5));
@@ -582,15 +548,13 @@ TEST_F(Soak, KilledProcessesLoseAndDoubleNothing) {
     }
     const Clock::time_point start = Clock::now();
     Clock::time_point told = start;
-    Footprint first;
-    Footprint last;
+    Growth growth;
     const auto tell = [&] {
-        constexpr double kMiB = 1 << 20;
         using FloatSeconds = std::chrono::duration<double>;
         std::printf(
             "soak: %.0f s, %llu operations, %llu kills, %llu stops, %llu pipes, %llu in doubt, "
-            "%llu lost, %llu duplicated, %llu damaged, %llu hangs; fds %llu -> %llu, "
-            "memory %.1f -> %.1f MiB, /dev/shm %llu -> %llu entries; longest standstill %.0f ms\n",
+            "%llu lost, %llu duplicated, %llu damaged, %llu hangs; %s; longest standstill %.0f "
+            "ms\n",
             FloatSeconds(Clock::now() - start).count(),
             static_cast<unsigned long long>(operations()),
             static_cast<unsigned long long>(totals_.kills),
@@ -600,31 +564,18 @@ TEST_F(Soak, KilledProcessesLoseAndDoubleNothing) {
             static_cast<unsigned long long>(totals_.lost),
             static_cast<unsigned long long>(ledger_->duplicated.load()),
             static_cast<unsigned long long>(ledger_->damaged.load()),
-            static_cast<unsigned long long>(totals_.hangs),
-            static_cast<unsigned long long>(first.descriptors),
-            static_cast<unsigned long long>(last.descriptors),
-            static_cast<double>(first.resident_bytes) / kMiB,
-            static_cast<double>(last.resident_bytes) / kMiB,
-            static_cast<unsigned long long>(first.entries),
-            static_cast<unsigned long long>(last.entries),
+            static_cast<unsigned long long>(totals_.hangs), growth.text().c_str(),
             FloatSeconds(totals_.standstill).count() * 1e3);
         std::fflush(stdout);
     };
     for (std::uint32_t round = 1; !HasFailure() && Clock::now() - start < time; ++round) {
         run_round(round, round_time);
-        last = footprint();
-        if (round <= 5) {
-            first = last;  // warm: each plan has run once
-        }
+        growth.look(round <= 5);  // warm: each plan has run once
         EXPECT_EQ(totals_.lost + totals_.hangs, 0U);
         EXPECT_EQ(ledger_->duplicated.load() + ledger_->damaged.load(), 0U);
-        EXPECT_EQ(last.descriptors, first.descriptors);
-        EXPECT_EQ(last.entries, first.entries);
+        growth.expect_none(8U << 20U);
         EXPECT_EQ(queues_.plain.memory_bytes(), plain_bytes);
         EXPECT_LE(queues_.text.memory_bytes(), text_bytes + kTextCapacity * kKeptBytes);
-        if (!test::kUnderAddressSanitizer) {  // which keeps freed memory
-            EXPECT_LT(last.resident_bytes, first.resident_bytes + (8U << 20U));
-        }
         if (totals_.hangs == 0) {
             check_flat();
         }

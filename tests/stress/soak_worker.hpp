@@ -13,6 +13,7 @@
 #include "sluice/msgpack.hpp"
 #include "sluice/queue.hpp"
 #include "stress/soak_ledger.hpp"
+#include "support/soak.hpp"
 
 namespace sluice::soak {
 

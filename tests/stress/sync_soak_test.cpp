@@ -14,16 +14,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 #include <random>
 #include <string>
 
 #include "stress/sync_soak_worker.hpp"
 #include "support/processes.hpp"
-#include "support/sanitizers.hpp"
+#include "support/soak.hpp"
 
 namespace sluice::soak {
 namespace {
@@ -33,34 +30,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr seconds kHang{60};
-
-seconds soak_time() {
-    const char* given = std::getenv("SLUICE_SOAK");
-    const long wanted = given != nullptr ? std::strtol(given, nullptr, 10) : 0;
-    return seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 10 : 20));
-}
-
-/// What must not grow.
-struct Footprint {
-    std::uint64_t descriptors{};
-    std::uint64_t resident_bytes{};
-    std::uint64_t entries{};  // of this process in /dev/shm
-
-    static Footprint now() {
-        Footprint found;
-        found.descriptors = static_cast<std::uint64_t>(
-            std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-        std::ifstream file("/proc/self/statm");
-        std::uint64_t pages = 0;
-        file >> pages >> pages;
-        found.resident_bytes = pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-        const std::string mine = std::to_string(getpid());
-        for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-            found.entries += entry.path().filename().string().find(mine) != std::string::npos;
-        }
-        return found;
-    }
-};
 
 struct Totals {
     std::uint64_t kills{};
@@ -285,21 +254,19 @@ void SyncSoak::run_round(std::uint32_t round, Clock::duration time) {
 }
 
 TEST_F(SyncSoak, KilledProcessesLoseNoWakeUpAndLetNoTwoIn) {
-    const seconds time = soak_time();
+    const seconds time = soak_time(20);
     const test::Watchdog watchdog(static_cast<unsigned>(time.count()) + 170);
     for (unsigned worker = 0; worker < kWorkers; ++worker) {
         spawn(worker);
     }
     const Clock::time_point start = Clock::now();
     Clock::time_point told = start;
-    Footprint first;
-    Footprint last;
+    Growth growth;
     const auto tell = [&] {
-        constexpr double kMiB = 1 << 20;
         std::printf(
             "soak: %.0f s, %llu operations, %llu kills, %llu stops, %llu abandoned, barrier %llu "
             "opened %llu broken %llu mended, %llu permits in doubt, %llu double owners, %llu torn, "
-            "%llu hangs; fds %llu -> %llu, memory %.1f -> %.1f MiB, /dev/shm %llu -> %llu\n",
+            "%llu hangs; %s\n",
             std::chrono::duration<double>(Clock::now() - start).count(),
             static_cast<unsigned long long>(operations()),
             static_cast<unsigned long long>(totals_.kills),
@@ -311,27 +278,14 @@ TEST_F(SyncSoak, KilledProcessesLoseNoWakeUpAndLetNoTwoIn) {
             static_cast<unsigned long long>(totals_.in_doubt),
             static_cast<unsigned long long>(ledger_->double_owners.load()),
             static_cast<unsigned long long>(ledger_->torn.load()),
-            static_cast<unsigned long long>(totals_.hangs),
-            static_cast<unsigned long long>(first.descriptors),
-            static_cast<unsigned long long>(last.descriptors),
-            static_cast<double>(first.resident_bytes) / kMiB,
-            static_cast<double>(last.resident_bytes) / kMiB,
-            static_cast<unsigned long long>(first.entries),
-            static_cast<unsigned long long>(last.entries));
+            static_cast<unsigned long long>(totals_.hangs), growth.text().c_str());
         std::fflush(stdout);
     };
     for (std::uint32_t round = 1; !HasFailure() && Clock::now() - start < time; ++round) {
         run_round(round, milliseconds(1500));
-        last = Footprint::now();
-        if (round <= 3) {
-            first = last;  // warm
-        }
+        growth.look(round <= 3);  // warm
         EXPECT_EQ(ledger_->double_owners.load() + ledger_->torn.load() + totals_.hangs, 0U);
-        EXPECT_EQ(last.descriptors, first.descriptors);
-        EXPECT_EQ(last.entries, first.entries);
-        if (!test::kUnderAddressSanitizer) {  // which keeps freed memory
-            EXPECT_LT(last.resident_bytes, first.resident_bytes + (4U << 20U));
-        }
+        growth.expect_none(4U << 20U);
         if (Clock::now() - told >= seconds(60)) {
             told = Clock::now();
             tell();

@@ -25,7 +25,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/array_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/print.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -54,7 +54,7 @@ struct ArrayOptions {
 /// locks. An element of up to 8 bytes takes twice its size rounded up to a power of two; a larger
 /// one twice its size and 8 bytes.
 template <class T>
-class Array {
+class Array : public detail::Handle<detail::ArrayCore> {
     static_assert(Plain<T>,
                   "sluice: Array<T> holds plain values (trivially copyable, without pointers or "
                   "views; see sluice::is_shareable): others have no fixed size, take a List");
@@ -68,7 +68,7 @@ class Array {
     /// Makes an anonymous one. Errors: std::invalid_argument: no element, or more than 2^32;
     /// std::system_error: no memory.
     explicit Array(std::size_t size, ArrayOptions options = {})
-        : Array({}, detail::SyncOpen::anonymous, size, options) {}
+        : Array({}, detail::Open::anonymous, size, options) {}
     /// The same, with these elements.
     explicit Array(std::span<const T> values, ArrayOptions options = {})
         : Array(values.size(), options) {
@@ -78,17 +78,17 @@ class Array {
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static Array create(std::string_view name, std::size_t size, ArrayOptions options = {}) {
-        return Array(name, detail::SyncOpen::create, size, options);
+        return Array(name, detail::Open::create, size, options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no Array<T>.
-    static Array open(std::string_view name) { return Array(name, detail::SyncOpen::open, 1, {}); }
+    static Array open(std::string_view name) { return Array(name, detail::Open::open, 1, {}); }
     /// Opens it, or makes it where it does not exist; size and options count only for the maker.
     static Array open_or_create(std::string_view name, std::size_t size,
                                 ArrayOptions options = {}) {
-        return Array(name, detail::SyncOpen::open_or_create, size, options);
+        return Array(name, detail::Open::open_or_create, size, options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::SyncCore::unlink("Array", name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Array", name); }
 
     std::size_t size() const { return core_->word().count(); }
 
@@ -151,32 +151,31 @@ class Array {
     }
 
     /// "" for an anonymous one.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Array>;
-    explicit Array(std::shared_ptr<detail::ArrayCore> core) : core_(std::move(core)) {}
+    friend struct detail::Passing<Array>;
+    using Handle::Handle;
+    struct First {
+        std::byte bytes[kBytes]{};
+    };
+    Array(const shm::SegmentPlace& place, detail::Open how, std::size_t size,
+          const ArrayOptions& options)
+        : Handle({place, how, options}, shape(size, first(), options.wait)) {}
     static std::shared_ptr<detail::ArrayCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::ArrayCore>([&] {
-            const std::byte first[kBytes]{};
-            return std::make_shared<detail::ArrayCore>(
-                parcel,
-                detail::ArrayShape{1, first, type_signature<T>(), type_description<T>(), {}});
-        });
+        return Handle::received(parcel, shape(1, First{}, {}));
     }
-
-    Array(const shm::SegmentPlace& place, detail::SyncOpen how, std::size_t size,
-          const ArrayOptions& options) {
-        std::byte first[kBytes]{};
+    static First first() {
+        First first;
         if constexpr (std::is_default_constructible_v<T>) {
-            store_plain(first, T{});
+            store_plain(first.bytes, T{});
         }
-        core_ = std::make_shared<detail::ArrayCore>(
-            place, how,
-            detail::ArrayShape{size, first, type_signature<T>(), type_description<T>(),
-                               options.wait},
-            options.memory, options.permissions);
+        return first;
+    }
+    // It refers to the first element.
+    static detail::ArrayShape shape(std::size_t size, const First& first, Wait wait) {
+        return {size, first.bytes, type_signature<T>(), type_description<T>(), wait};
     }
 
     void write(std::uint64_t index, const T& value) const {
@@ -205,12 +204,7 @@ class Array {
         }
         return values;
     }
-
-    std::shared_ptr<detail::ArrayCore> core_;
 };
-
-template <class T>
-struct detail::Passing<Array<T>> : detail::PassingShared<Array<T>> {};
 
 /// An element of an array that may be assigned to. Reads and writes when it is used, as load() and
 /// store(); it keeps the array.

@@ -8,13 +8,11 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
 #include <optional>
 #include <string_view>
-#include <utility>
 
 #include "sluice/detail/barrier_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -37,30 +35,28 @@ struct BarrierOptions {
 /// a process, by returning from main, by exit(), or as a Process whose target returns, leaves the
 /// barrier and breaks nothing; whoever waits for it then goes on waiting. Ending by _exit(), by a
 /// signal, or by an exception in a Process is a death.
-class Barrier {
+class Barrier : public detail::Handle<detail::BarrierCore> {
  public:
     /// Makes an anonymous barrier. Errors: std::invalid_argument: no parties, or above 512;
     /// std::system_error: no memory.
     explicit Barrier(unsigned parties, BarrierOptions options = {})
-        : core_(make({}, detail::SyncOpen::anonymous, parties, options)) {}
+        : Barrier({}, detail::Open::anonymous, parties, options) {}
 
     /// Makes a named barrier. Errors: std::system_error with EEXIST when the name is taken.
     static Barrier create(std::string_view name, unsigned parties, BarrierOptions options = {}) {
-        return Barrier(make(name, detail::SyncOpen::create, parties, options));
+        return Barrier(name, detail::Open::create, parties, options);
     }
     /// Opens a named barrier. Errors: std::system_error with ENOENT; BadSegment when it is no
     /// Barrier.
-    static Barrier open(std::string_view name) {
-        return Barrier(make(name, detail::SyncOpen::open, 1, {}));
-    }
+    static Barrier open(std::string_view name) { return Barrier(name, detail::Open::open, 1, {}); }
     /// Opens the barrier, or makes it where it does not exist; parties and options count only for
     /// the maker.
     static Barrier open_or_create(std::string_view name, unsigned parties,
                                   BarrierOptions options = {}) {
-        return Barrier(make(name, detail::SyncOpen::open_or_create, parties, options));
+        return Barrier(name, detail::Open::open_or_create, parties, options);
     }
     /// Removes the name; who has the barrier open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::SyncCore::unlink("Barrier", name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Barrier", name); }
 
     /// Waits until all parties have come; returns how many had come before: each of 0 to
     /// parties() - 1 is one party's. Commit store: one compare-and-swap; the last one's opens.
@@ -95,27 +91,14 @@ class Barrier {
     unsigned waiting() const { return core_->word().arrived(); }
 
     /// "" for an anonymous barrier.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Barrier>;
-    static std::shared_ptr<detail::BarrierCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::BarrierCore>(
-            [&] { return std::make_shared<detail::BarrierCore>(parcel); });
-    }
-    explicit Barrier(std::shared_ptr<detail::BarrierCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::BarrierCore> make(const shm::SegmentPlace& place,
-                                                     detail::SyncOpen how, unsigned parties,
-                                                     const BarrierOptions& options) {
-        return std::make_shared<detail::BarrierCore>(place, how, parties, options.wait,
-                                                     options.memory, options.permissions);
-    }
-
-    std::shared_ptr<detail::BarrierCore> core_;
+    using Handle::Handle;
+    Barrier(const shm::SegmentPlace& place, detail::Open how, unsigned parties,
+            const BarrierOptions& options)
+        : Handle({place, how, options}, parties, options.wait) {}
 };
-
-template <>
-struct detail::Passing<Barrier> : detail::PassingShared<Barrier> {};
 
 }  // namespace sluice

@@ -167,7 +167,7 @@ struct BytePipe {
  private:
     BytePipe(ByteConnection one, ByteConnection two);
     friend class Manager;
-    static BytePipe make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
+    static BytePipe make(const shm::SegmentPlace& place, detail::Open how,
                          const BytePipeOptions& options);
 };
 

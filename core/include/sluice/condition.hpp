@@ -15,14 +15,12 @@
 
 #include <chrono>
 #include <cstddef>
-#include <memory>
 #include <mutex>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 
 #include "sluice/detail/condition_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/lock.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -51,27 +49,25 @@ struct ConditionOptions {
 /// have acted, or have made a change and told nobody. So a death may wake others in vain: wait with
 /// a predicate, or in a loop. Without a death nobody wakes in vain.
 /// Cost: no system call unless somebody sleeps.
-class Condition {
+class Condition : public detail::Handle<detail::ConditionCore> {
  public:
     /// Makes an anonymous condition. Errors: std::system_error: no memory.
     Condition() : Condition(ConditionOptions{}) {}
     explicit Condition(ConditionOptions options)
-        : core_(make({}, detail::SyncOpen::anonymous, options)) {}
+        : Condition({}, detail::Open::anonymous, options) {}
 
     /// Makes a named condition. Errors: std::system_error with EEXIST when the name is taken.
     static Condition create(std::string_view name, ConditionOptions options = {}) {
-        return Condition(make(name, detail::SyncOpen::create, options));
+        return Condition(name, detail::Open::create, options);
     }
     /// Opens a named condition. Errors: std::system_error with ENOENT; BadSegment when it is none.
-    static Condition open(std::string_view name) {
-        return Condition(make(name, detail::SyncOpen::open, {}));
-    }
+    static Condition open(std::string_view name) { return Condition(name, detail::Open::open, {}); }
     /// Opens the condition, or makes it where it does not exist; options count only for the maker.
     static Condition open_or_create(std::string_view name, ConditionOptions options = {}) {
-        return Condition(make(name, detail::SyncOpen::open_or_create, options));
+        return Condition(name, detail::Open::open_or_create, options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name);
+    static void unlink(std::string_view name) { detail::unlink_object("Condition", name); }
 
     /// Releases the lock, waits for a notification, acquires the lock again.
     /// Blocks: until notified, then until the lock is free. Crash: see above.
@@ -117,22 +113,13 @@ class Condition {
     void notify_all() const { core_->word().notify_all(); }
 
     /// "" for an anonymous condition.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Condition>;
-    static std::shared_ptr<detail::ConditionCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::ConditionCore>(
-            [&] { return std::make_shared<detail::ConditionCore>(parcel); });
-    }
-    using Core = detail::ConditionCore;
-    explicit Condition(std::shared_ptr<Core> core) : core_(std::move(core)) {}
-    static std::shared_ptr<Core> make(const shm::SegmentPlace& place, detail::SyncOpen how,
-                                      const ConditionOptions& options) {
-        return std::make_shared<Core>(place, how, options.wait, options.memory,
-                                      options.permissions);
-    }
+    using Handle::Handle;
+    Condition(const shm::SegmentPlace& place, detail::Open how, const ConditionOptions& options)
+        : Handle({place, how, options}, options.wait) {}
 
     template <class L>
     bool wait_once(L& lock, detail::Deadline deadline) const {
@@ -171,11 +158,6 @@ class Condition {
         }
         return true;
     }
-
-    std::shared_ptr<Core> core_;
 };
-
-template <>
-struct detail::Passing<Condition> : detail::PassingShared<Condition> {};
 
 }  // namespace sluice

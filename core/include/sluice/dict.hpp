@@ -37,7 +37,7 @@
 #include "sluice/detail/copy_iterator.hpp"
 #include "sluice/detail/dict_codec.hpp"
 #include "sluice/detail/dict_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/print.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
@@ -74,7 +74,7 @@ struct DictOptions {
 /// walks over that stripe once.
 /// Cost: reading no system call ever; writing none but to grow, or to wait.
 template <class K, class V>
-class Dict {
+class Dict : public detail::Handle<detail::DictCore> {
     static_assert(check_shareable<K>());
     static_assert(check_shareable<V>());
     static_assert(detail::check_key<K>());
@@ -150,22 +150,21 @@ class Dict {
     /// Makes an anonymous one. Errors: std::invalid_argument: a max_bytes that cannot be;
     /// std::system_error: no memory.
     Dict() : Dict(DictOptions{}) {}
-    explicit Dict(const DictOptions& options)
-        : Dict(make({}, detail::SyncOpen::anonymous, options)) {}
+    explicit Dict(const DictOptions& options) : Dict({}, detail::Open::anonymous, options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static Dict create(std::string_view name, const DictOptions& options = {}) {
-        return Dict(make(name, detail::SyncOpen::create, options));
+        return Dict(name, detail::Open::create, options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no Dict<K,
     /// V>.
-    static Dict open(std::string_view name) { return Dict(make(name, detail::SyncOpen::open, {})); }
+    static Dict open(std::string_view name) { return Dict(name, detail::Open::open, {}); }
     /// Opens it, or makes it where it does not exist; options count only for the maker.
     static Dict open_or_create(std::string_view name, const DictOptions& options = {}) {
-        return Dict(make(name, detail::SyncOpen::open_or_create, options));
+        return Dict(name, detail::Open::open_or_create, options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::DictCore::unlink(name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Dict", name); }
 
     // Reading. Blocks: never. ---------------------------------------------------------------------
 
@@ -413,10 +412,12 @@ class Dict {
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Dict>;
+    friend struct detail::Passing<Dict>;
+    using Handle::Handle;
+    Dict(const shm::SegmentPlace& place, detail::Open how, const DictOptions& options)
+        : Handle({place, how, options}, shape(options)) {}
     static std::shared_ptr<detail::DictCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::DictCore>(
-            [&] { return detail::DictCore::unpack(parcel, shape({})); });
+        return Handle::received(parcel, shape({}));
     }
 
     struct Entry {
@@ -473,14 +474,6 @@ class Dict {
         std::vector<shm::DictChange> changes_{};
     };
 
-    explicit Dict(std::shared_ptr<detail::DictCore> core) : core_(std::move(core)) {}
-
-    static std::shared_ptr<detail::DictCore> make(const shm::SegmentPlace& place,
-                                                  detail::SyncOpen how,
-                                                  const DictOptions& options) {
-        return detail::DictCore::make(place, how, shape(options), options.memory,
-                                      options.permissions);
-    }
     static detail::DictShape shape(const DictOptions& options) {
         detail::DictShape shape;
         shape.node = {Key::kBytes, Value::kBytes};
@@ -560,11 +553,6 @@ class Dict {
             }
         }
     }
-
-    std::shared_ptr<detail::DictCore> core_;
 };
-
-template <class K, class V>
-struct detail::Passing<Dict<K, V>> : detail::PassingShared<Dict<K, V>> {};
 
 }  // namespace sluice

@@ -10,12 +10,10 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
 #include <string_view>
-#include <utility>
 
 #include "sluice/detail/event_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -33,26 +31,24 @@ struct EventOptions {
 ///
 /// Nobody owns anything here: no death leaves anything to be mended. What was written before set()
 /// is seen by who returns from wait(), finds is_set(), or clears it.
-class Event {
+class Event : public detail::Handle<detail::EventCore> {
  public:
     /// Makes an anonymous event. Errors: std::system_error: no memory.
     Event() : Event(EventOptions{}) {}
-    explicit Event(EventOptions options) : core_(make({}, detail::SyncOpen::anonymous, options)) {}
+    explicit Event(EventOptions options) : Event({}, detail::Open::anonymous, options) {}
 
     /// Makes a named event. Errors: std::system_error with EEXIST when the name is taken.
     static Event create(std::string_view name, EventOptions options = {}) {
-        return Event(make(name, detail::SyncOpen::create, options));
+        return Event(name, detail::Open::create, options);
     }
     /// Opens a named event. Errors: std::system_error with ENOENT; BadSegment when it is no Event.
-    static Event open(std::string_view name) {
-        return Event(make(name, detail::SyncOpen::open, {}));
-    }
+    static Event open(std::string_view name) { return Event(name, detail::Open::open, {}); }
     /// Opens the event, or makes it where it does not exist; options count only for the maker.
     static Event open_or_create(std::string_view name, EventOptions options = {}) {
-        return Event(make(name, detail::SyncOpen::open_or_create, options));
+        return Event(name, detail::Open::open_or_create, options);
     }
     /// Removes the name; who has the event open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::SyncCore::unlink("Event", name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Event", name); }
 
     /// Sets the flag and wakes all who wait: each of them returns, even if it is cleared at once.
     /// Commit store: one read-modify-write. Blocks: never.
@@ -77,27 +73,13 @@ class Event {
     }
 
     /// "" for an anonymous event.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Event>;
-    static std::shared_ptr<detail::EventCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::EventCore>(
-            [&] { return std::make_shared<detail::EventCore>(parcel); });
-    }
-    explicit Event(std::shared_ptr<detail::EventCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::EventCore> make(const shm::SegmentPlace& place,
-                                                   detail::SyncOpen how,
-                                                   const EventOptions& options) {
-        return std::make_shared<detail::EventCore>(place, how, options.wait, options.memory,
-                                                   options.permissions);
-    }
-
-    std::shared_ptr<detail::EventCore> core_;
+    using Handle::Handle;
+    Event(const shm::SegmentPlace& place, detail::Open how, const EventOptions& options)
+        : Handle({place, how, options}, options.wait) {}
 };
-
-template <>
-struct detail::Passing<Event> : detail::PassingShared<Event> {};
 
 }  // namespace sluice

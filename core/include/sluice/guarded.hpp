@@ -24,7 +24,7 @@
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/guarded_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -115,7 +115,7 @@ class Draft {
 /// Cost: reading copies the value and looks at one word twice, no system call ever; writing copies
 /// it out and in, and locks.
 template <class T>
-class Guarded {
+class Guarded : public detail::Handle<detail::GuardedCore> {
     static_assert(Plain<T>,
                   "sluice: Guarded<T> holds plain values (trivially copyable, without pointers or "
                   "views; see sluice::is_shareable): others have no fixed size");
@@ -124,11 +124,11 @@ class Guarded {
     /// Makes an anonymous one. Errors: std::system_error: no memory.
     Guarded() requires std::default_initializable<T> : Guarded(T{}) {}
     explicit Guarded(const T& initial, GuardedOptions options = {})
-        : Guarded({}, detail::SyncOpen::anonymous, initial, options) {}
+        : Guarded({}, detail::Open::anonymous, initial, options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static Guarded create(std::string_view name, const T& initial, GuardedOptions options = {}) {
-        return Guarded(name, detail::SyncOpen::create, initial, options);
+        return Guarded(name, detail::Open::create, initial, options);
     }
     static Guarded create(std::string_view name) requires std::default_initializable<T> {
         return create(name, T{});
@@ -136,19 +136,19 @@ class Guarded {
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no
     /// Guarded<T>.
     static Guarded open(std::string_view name) {
-        return Guarded(core_of(name, detail::SyncOpen::open, Words{}, {}));
+        return Guarded({name, detail::Open::open, GuardedOptions{}}, shape(Words{}, {}));
     }
     /// Opens it, or makes it where it does not exist; the value and the options count only for the
     /// maker.
     static Guarded open_or_create(std::string_view name, const T& initial,
                                   GuardedOptions options = {}) {
-        return Guarded(name, detail::SyncOpen::open_or_create, initial, options);
+        return Guarded(name, detail::Open::open_or_create, initial, options);
     }
     static Guarded open_or_create(std::string_view name) requires std::default_initializable<T> {
         return open_or_create(name, T{});
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::SyncCore::unlink("Guarded", name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Guarded", name); }
 
     /// The committed value. Blocks: never.
     T read() const {
@@ -193,7 +193,7 @@ class Guarded {
     /// How often it was committed: tells a reader cheaply whether there is anything new.
     std::uint64_t version() const { return core_->word().version(); }
     /// "" for an anonymous one.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  private:
     friend class Draft<T>;
@@ -204,39 +204,28 @@ class Guarded {
         alignas(std::uint64_t) std::byte bytes[kWordBytes];
     };
 
-    friend detail::PassingShared<Guarded<T>>;
+    friend struct detail::Passing<Guarded<T>>;
+    using Handle::Handle;
+    Guarded(const shm::SegmentPlace& place, detail::Open how, const T& initial,
+            const GuardedOptions& options)
+        : Handle({place, how, options}, shape(words_of(initial), options.wait)) {}
     static std::shared_ptr<detail::GuardedCore> received(detail::Unparcel& parcel) {
-        const Words size{};
-        const detail::GuardedShape shape{
-            size.bytes, type_signature<T>(), type_description<T>(), {}};
-        return parcel.take_object<detail::GuardedCore>(
-            [&] { return std::make_shared<detail::GuardedCore>(parcel, shape); });
+        return Handle::received(parcel, shape(Words{}, {}));
     }
-    explicit Guarded(std::shared_ptr<detail::GuardedCore> core) : core_(std::move(core)) {}
-    Guarded(const shm::SegmentPlace& place, detail::SyncOpen how, const T& initial,
-            const GuardedOptions& options) {
+    static Words words_of(const T& value) noexcept {
         Words words{};
-        store_plain(words.bytes, initial);
-        core_ = core_of(place, how, words, options);
+        store_plain(words.bytes, value);
+        return words;
     }
-    static std::shared_ptr<detail::GuardedCore> core_of(const shm::SegmentPlace& place,
-                                                        detail::SyncOpen how, const Words& initial,
-                                                        const GuardedOptions& options) {
-        const detail::GuardedShape shape{initial.bytes, type_signature<T>(), type_description<T>(),
-                                         options.wait};
-        return std::make_shared<detail::GuardedCore>(place, how, shape, options.memory,
-                                                     options.permissions);
+    // It refers to the words.
+    static detail::GuardedShape shape(const Words& initial, Wait wait) {
+        return {initial.bytes, type_signature<T>(), type_description<T>(), wait};
     }
     // Of the committed value: nobody else writes.
     Draft<T> draft() const { return Draft<T>(core_, read()); }
     std::optional<Draft<T>> write_until(detail::Deadline deadline) const {
         return core_->begin(deadline) ? std::optional<Draft<T>>(draft()) : std::nullopt;
     }
-
-    std::shared_ptr<detail::GuardedCore> core_;
 };
-
-template <class T>
-struct detail::Passing<Guarded<T>> : detail::PassingShared<Guarded<T>> {};
 
 }  // namespace sluice

@@ -35,8 +35,8 @@
 #include "sluice/detail/change.hpp"
 #include "sluice/detail/copy_iterator.hpp"
 #include "sluice/detail/dict_codec.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/list_core.hpp"
-#include "sluice/detail/parcel.hpp"
 #include "sluice/detail/print.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
@@ -68,7 +68,7 @@ struct ListOptions {
 /// Cost: reading no system call ever; writing none but to grow, or to wait. insert, erase, remove,
 /// sort and reverse copy a word for each element.
 template <class T>
-class List {
+class List : public detail::Handle<detail::ListCore> {
     static_assert(check_shareable<T>());
 
     using Code = detail::EncodedWords<T>;
@@ -135,21 +135,20 @@ class List {
     /// Makes an anonymous one. Errors: std::invalid_argument: a max_bytes that cannot be;
     /// std::system_error: no memory.
     List() : List(ListOptions{}) {}
-    explicit List(const ListOptions& options)
-        : List(make({}, detail::SyncOpen::anonymous, options)) {}
+    explicit List(const ListOptions& options) : List({}, detail::Open::anonymous, options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static List create(std::string_view name, const ListOptions& options = {}) {
-        return List(make(name, detail::SyncOpen::create, options));
+        return List(name, detail::Open::create, options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no List<T>.
-    static List open(std::string_view name) { return List(make(name, detail::SyncOpen::open, {})); }
+    static List open(std::string_view name) { return List(name, detail::Open::open, {}); }
     /// Opens it, or makes it where it does not exist; options count only for the maker.
     static List open_or_create(std::string_view name, const ListOptions& options = {}) {
-        return List(make(name, detail::SyncOpen::open_or_create, options));
+        return List(name, detail::Open::open_or_create, options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::ListCore::unlink(name); }
+    static void unlink(std::string_view name) { detail::unlink_object("List", name); }
 
     // Reading. Blocks: never. ---------------------------------------------------------------------
 
@@ -330,10 +329,12 @@ class List {
 
  private:
     friend class Manager;
-    friend detail::PassingShared<List>;
+    friend struct detail::Passing<List>;
+    using Handle::Handle;
+    List(const shm::SegmentPlace& place, detail::Open how, const ListOptions& options)
+        : Handle({place, how, options}, shape(options)) {}
     static std::shared_ptr<detail::ListCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::ListCore>(
-            [&] { return detail::ListCore::unpack(parcel, shape({})); });
+        return Handle::received(parcel, shape({}));
     }
 
     /// New elements, encoded.
@@ -354,14 +355,6 @@ class List {
         return sources;
     }
 
-    explicit List(std::shared_ptr<detail::ListCore> core) : core_(std::move(core)) {}
-
-    static std::shared_ptr<detail::ListCore> make(const shm::SegmentPlace& place,
-                                                  detail::SyncOpen how,
-                                                  const ListOptions& options) {
-        return detail::ListCore::make(place, how, shape(options), options.memory,
-                                      options.permissions);
-    }
     static detail::ListShape shape(const ListOptions& options) {
         detail::ListShape shape;
         shape.element = {Code::kBytes, kInline};
@@ -400,11 +393,6 @@ class List {
                                         : std::nullopt;
         }
     }
-
-    std::shared_ptr<detail::ListCore> core_;
 };
-
-template <class T>
-struct detail::Passing<List<T>> : detail::PassingShared<List<T>> {};
 
 }  // namespace sluice

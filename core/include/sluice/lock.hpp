@@ -11,16 +11,17 @@
 
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <string_view>
-#include <utility>
 
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/lock_core.hpp"
-#include "sluice/detail/parcel.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice {
+
+class Condition;
+class Manager;
 
 /// What becomes of a lock whose owner died holding it. mark: the next gets it, and abandoned() says
 /// so until repair(). raise: nobody gets it, lock() throws OwnerDied until repair().
@@ -36,14 +37,82 @@ struct LockOptions {
 
 namespace detail {
 
-inline std::shared_ptr<LockCore> make_lock(LockKind kind, const shm::SegmentPlace& place,
-                                           SyncOpen how, const LockOptions& options) {
-    const bool raises = options.on_abandoned == OnAbandoned::raise;
-    return LockCore::make(
-        place, how,
-        {kind, options.wait, raises ? shm::IfAbandoned::refuse : shm::IfAbandoned::take},
-        options.memory, options.permissions);
-}
+/// What Lock, RLock and RWLock have in common: how they are made, and the owner's side (of an
+/// RWLock: the writer's).
+template <class Self, class Core>
+class LockHandle : public Handle<Core> {
+ public:
+    /// Makes a named lock. Errors: std::system_error with EEXIST when the name is taken.
+    static Self create(std::string_view name, LockOptions options = {}) {
+        return Self(name, Open::create, options);
+    }
+    /// Opens a named lock. Errors: std::system_error with ENOENT; BadSegment when it is something
+    /// else, or a lock of another kind.
+    static Self open(std::string_view name) { return Self(name, Open::open, LockOptions{}); }
+    /// Opens the lock, or makes it where it does not exist; options count only for the maker.
+    static Self open_or_create(std::string_view name, LockOptions options = {}) {
+        return Self(name, Open::open_or_create, options);
+    }
+    /// Removes the name; who has the lock open goes on. Errors: std::system_error with ENOENT.
+    static void unlink(std::string_view name) { unlink_object(Core::kNoun, name); }
+
+    /// Takes the lock. Blocks: until it is free (an RLock: or this thread's, and then it counts one
+    /// more; an RWLock: until nobody reads or writes).
+    void lock() const { this->core_->lock(); }
+    /// Takes the lock if it is free. False too where this thread holds it, but for an RLock, which
+    /// counts. Blocks: never.
+    [[nodiscard]] bool try_lock() const { return this->core_->try_lock(); }
+    /// Takes the lock if it is free in time. Blocks: until free or deadline.
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
+        return this->core_->lock_until(Deadline::after(timeout));
+    }
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> time) const {
+        return this->core_->lock_until(Deadline::at(time));
+    }
+    /// Gives the lock back; an RLock, when it has been given back as often as taken.
+    /// Blocks: never.
+    void unlock() const { this->core_->unlock(); }
+
+    /// The same by Python's names.
+    void acquire() const { lock(); }
+    [[nodiscard]] bool try_acquire() const { return try_lock(); }
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) const {
+        return try_lock_for(timeout);
+    }
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> time) const {
+        return try_lock_until(time);
+    }
+    void release() const { unlock(); }
+
+    /// Whether anybody alive holds it; of an RWLock: writes, or waits for the last readers to
+    /// leave. Of others' locks: some answer it had.
+    bool locked() const { return this->core_->is_locked(); }
+    /// Whether somebody (of an RWLock, a reader too) died holding it, and nobody has called
+    /// repair() since: what it guards may be half done.
+    bool abandoned() const { return this->core_->is_abandoned(); }
+    /// Says that what it guards is whole again. With OnAbandoned::mark the owner calls it. With
+    /// OnAbandoned::raise nobody is the owner, so if several may repair they must agree who does.
+    /// Errors: Error when another thread holds it: it is for that one to say.
+    void repair() const { this->core_->repair(); }
+
+    /// "" for an anonymous lock.
+    std::string_view name() const { return this->core_->segment().name(); }
+
+ protected:
+    using Handle<Core>::Handle;
+    LockHandle(const shm::SegmentPlace& place, Open how, const LockOptions& options)
+        : Handle<Core>({place, how, options}, options.wait,
+                       options.on_abandoned == OnAbandoned::raise ? shm::IfAbandoned::refuse
+                                                                  : shm::IfAbandoned::take) {}
+
+ private:
+    friend class sluice::Condition;
+    friend class sluice::Manager;
+};
 
 }  // namespace detail
 
@@ -61,164 +130,29 @@ inline std::shared_ptr<LockCore> make_lock(LockKind kind, const shm::SegmentPlac
 /// end of the last handle in a process counts as that, where it holds the lock. A waiter's death
 /// loses no wake-up. A stopped owner is waited for, never robbed.
 /// Cost: one locked instruction for both; no system call unless somebody sleeps.
-class Lock {
+class Lock : public detail::LockHandle<Lock, detail::LockCore> {
  public:
     /// Makes an anonymous lock. Errors: std::system_error: no memory.
     Lock() : Lock(LockOptions{}) {}
-    explicit Lock(LockOptions options) : Lock({}, detail::SyncOpen::anonymous, options) {}
-
-    /// Makes a named lock. Errors: std::system_error with EEXIST when the name is taken.
-    static Lock create(std::string_view name, LockOptions options = {}) {
-        return Lock(name, detail::SyncOpen::create, options);
-    }
-    /// Opens a named lock. Errors: std::system_error with ENOENT; BadSegment when it is no Lock.
-    static Lock open(std::string_view name) { return Lock(name, detail::SyncOpen::open, {}); }
-    /// Opens the lock, or makes it where it does not exist; options count only for the maker.
-    static Lock open_or_create(std::string_view name, LockOptions options = {}) {
-        return Lock(name, detail::SyncOpen::open_or_create, options);
-    }
-    /// Removes the name; who has the lock open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) {
-        detail::LockCore::unlink(detail::LockKind::lock, name);
-    }
-
-    /// Takes the lock. Blocks: until it is free.
-    void lock() const { core_->lock(); }
-    /// Takes the lock if it is free; false too where this thread holds it. Blocks: never.
-    [[nodiscard]] bool try_lock() const { return core_->try_lock(); }
-    /// Takes the lock if it is free in time. Blocks: until free or deadline.
-    template <class Rep, class Period>
-    [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
-        return core_->lock_until(detail::Deadline::after(timeout));
-    }
-    template <class Clock, class Duration>
-    [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> time) const {
-        return core_->lock_until(detail::Deadline::at(time));
-    }
-    /// Gives the lock back. Blocks: never.
-    void unlock() const { core_->unlock(); }
-
-    /// The same by Python's names.
-    void acquire() const { lock(); }
-    [[nodiscard]] bool try_acquire() const { return try_lock(); }
-    template <class Rep, class Period>
-    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) const {
-        return try_lock_for(timeout);
-    }
-    template <class Clock, class Duration>
-    [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> time) const {
-        return try_lock_until(time);
-    }
-    void release() const { unlock(); }
-
-    /// Whether anybody alive holds it. Of others' locks: some answer it had.
-    bool locked() const { return core_->is_locked(); }
-    /// Whether an owner died holding it, and nobody has called repair() since: what it guards may
-    /// be half done.
-    bool abandoned() const { return core_->is_abandoned(); }
-    /// Says that what it guards is whole again. With OnAbandoned::mark the owner calls it. With
-    /// OnAbandoned::raise nobody is the owner, so if several may repair they must agree who does.
-    /// Errors: Error when another thread holds it: it is for that one to say.
-    void repair() const { core_->repair(); }
-
-    /// "" for an anonymous lock.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    explicit Lock(LockOptions options) : LockHandle({}, detail::Open::anonymous, options) {}
 
  private:
-    friend detail::PassingShared<Lock>;
-    explicit Lock(std::shared_ptr<detail::LockCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::LockCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::LockCore>(
-            [&] { return std::make_shared<detail::LockCore>(parcel, detail::LockKind::lock); });
-    }
-    friend class Condition;
-    friend class Manager;
-    Lock(const shm::SegmentPlace& place, detail::SyncOpen how, const LockOptions& options)
-        : core_(detail::make_lock(detail::LockKind::lock, place, how, options)) {}
-
-    std::shared_ptr<detail::LockCore> core_;
+    friend LockHandle;
+    using LockHandle::LockHandle;
 };
 
 /// A Lock that its owner may take again; it is free when he has given it back as often. All else as
 /// Lock.
 /// Crash: as Lock; however often the dead one held it, it is free at once.
-class RLock {
+class RLock : public detail::LockHandle<RLock, detail::RLockCore> {
  public:
     /// Makes an anonymous lock. Errors: std::system_error: no memory.
     RLock() : RLock(LockOptions{}) {}
-    explicit RLock(LockOptions options) : RLock({}, detail::SyncOpen::anonymous, options) {}
-
-    /// Makes a named lock. Errors: std::system_error with EEXIST when the name is taken.
-    static RLock create(std::string_view name, LockOptions options = {}) {
-        return RLock(name, detail::SyncOpen::create, options);
-    }
-    /// Opens a named lock. Errors: std::system_error with ENOENT; BadSegment when it is no RLock.
-    static RLock open(std::string_view name) { return RLock(name, detail::SyncOpen::open, {}); }
-    /// Opens the lock, or makes it where it does not exist; options count only for the maker.
-    static RLock open_or_create(std::string_view name, LockOptions options = {}) {
-        return RLock(name, detail::SyncOpen::open_or_create, options);
-    }
-    /// Removes the name; who has the lock open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) {
-        detail::LockCore::unlink(detail::LockKind::rlock, name);
-    }
-
-    /// Takes the lock, or counts one more. Blocks: until it is free, or this thread's.
-    void lock() const { core_->lock_again(); }
-    /// The same if it is free or this thread's. Blocks: never.
-    [[nodiscard]] bool try_lock() const { return core_->try_lock_again(); }
-    /// The same, in time. Blocks: until free or deadline.
-    template <class Rep, class Period>
-    [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
-        return core_->lock_again_until(detail::Deadline::after(timeout));
-    }
-    template <class Clock, class Duration>
-    [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> time) const {
-        return core_->lock_again_until(detail::Deadline::at(time));
-    }
-    /// Counts one less; the last gives the lock back. Blocks: never.
-    void unlock() const { core_->unlock_once(); }
-
-    /// The same by Python's names.
-    void acquire() const { lock(); }
-    [[nodiscard]] bool try_acquire() const { return try_lock(); }
-    template <class Rep, class Period>
-    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) const {
-        return try_lock_for(timeout);
-    }
-    template <class Clock, class Duration>
-    [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> time) const {
-        return try_lock_until(time);
-    }
-    void release() const { unlock(); }
-
-    /// As Lock's.
-    bool locked() const { return core_->is_locked(); }
-    bool abandoned() const { return core_->is_abandoned(); }
-    void repair() const { core_->repair(); }
-
-    /// "" for an anonymous lock.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    explicit RLock(LockOptions options) : LockHandle({}, detail::Open::anonymous, options) {}
 
  private:
-    friend detail::PassingShared<RLock>;
-    explicit RLock(std::shared_ptr<detail::LockCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::LockCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::LockCore>(
-            [&] { return std::make_shared<detail::LockCore>(parcel, detail::LockKind::rlock); });
-    }
-    friend class Condition;
-    friend class Manager;
-    RLock(const shm::SegmentPlace& place, detail::SyncOpen how, const LockOptions& options)
-        : core_(detail::make_lock(detail::LockKind::rlock, place, how, options)) {}
-
-    std::shared_ptr<detail::LockCore> core_;
+    friend LockHandle;
+    using LockHandle::LockHandle;
 };
-
-template <>
-struct detail::Passing<RLock> : detail::PassingShared<RLock> {};
-
-template <>
-struct detail::Passing<Lock> : detail::PassingShared<Lock> {};
 
 }  // namespace sluice

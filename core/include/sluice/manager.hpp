@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sluice/array.hpp"
@@ -54,8 +55,8 @@ struct ManagerEntry {
     std::string type{};
 };
 
-/// A handle: copies lead to the same Manager, also in children made by fork; a spawned child gets
-/// it as an argument, anybody else by its name.
+/// A handle: copies lead to the same Manager, also in children made by fork; a spawned child, and a
+/// Pool's task, get it as an argument, anybody else by its name.
 ///
 /// Objects: with a name each call makes the object, or opens it where it exists; its options (and
 /// first value, capacity, parties) count only for the maker. Two who ask at once get the same one.
@@ -75,17 +76,17 @@ class Manager {
  public:
     /// Makes an anonymous one. Errors: std::system_error: no memory.
     Manager() : Manager(ManagerOptions{}) {}
-    explicit Manager(ManagerOptions options) : Manager({}, detail::SyncOpen::anonymous, options) {}
+    explicit Manager(ManagerOptions options) : Manager({}, detail::Open::anonymous, options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static Manager create(std::string_view name, ManagerOptions options = {}) {
-        return Manager(name, detail::SyncOpen::create, options);
+        return Manager(name, detail::Open::create, options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no Manager.
-    static Manager open(std::string_view name) { return Manager(name, detail::SyncOpen::open, {}); }
+    static Manager open(std::string_view name) { return Manager(name, detail::Open::open, {}); }
     /// Opens it, or makes it where it does not exist; options count only for the maker.
     static Manager open_or_create(std::string_view name, ManagerOptions options = {}) {
-        return Manager(name, detail::SyncOpen::open_or_create, options);
+        return Manager(name, detail::Open::open_or_create, options);
     }
     /// Removes the Manager's name; who has it or its objects open goes on.
     /// Errors: std::system_error with ENOENT.
@@ -102,28 +103,27 @@ class Manager {
     }
     Semaphore semaphore(std::string_view name, unsigned value = 1,
                         SemaphoreOptions options = {}) const {
-        return Semaphore(Semaphore::make(Semaphore::kKind, place(name), how(name), value, options));
+        return Semaphore(Semaphore::kKind, place(name), how(name), value, options);
     }
     Semaphore semaphore(unsigned value = 1, SemaphoreOptions options = {}) const {
         return semaphore(std::string_view{}, value, options);
     }
     BoundedSemaphore bounded_semaphore(std::string_view name, unsigned value = 1,
                                        SemaphoreOptions options = {}) const {
-        return BoundedSemaphore(BoundedSemaphore::make(BoundedSemaphore::kKind, place(name),
-                                                       how(name), value, options));
+        return BoundedSemaphore(BoundedSemaphore::kKind, place(name), how(name), value, options);
     }
     BoundedSemaphore bounded_semaphore(unsigned value = 1, SemaphoreOptions options = {}) const {
         return bounded_semaphore(std::string_view{}, value, options);
     }
     Event event(std::string_view name = {}, EventOptions options = {}) const {
-        return Event(Event::make(place(name), how(name), options));
+        return Event(place(name), how(name), options);
     }
     /// It has no lock of its own: each wait names the one it is used with.
     Condition condition(std::string_view name = {}, ConditionOptions options = {}) const {
-        return Condition(Condition::make(place(name), how(name), options));
+        return Condition(place(name), how(name), options);
     }
     Barrier barrier(std::string_view name, unsigned parties, BarrierOptions options = {}) const {
-        return Barrier(Barrier::make(place(name), how(name), parties, options));
+        return Barrier(place(name), how(name), parties, options);
     }
     Barrier barrier(unsigned parties, BarrierOptions options = {}) const {
         return barrier(std::string_view{}, parties, options);
@@ -136,8 +136,7 @@ class Manager {
     template <class T>
     Value<T> value(std::string_view name = {}, const T& initial = T{},
                    ValueOptions options = {}) const {
-        return Value<T>(
-            Value<T>::core_of(place(name), how(name), Value<T>::Codec::encode(initial), options));
+        return Value<T>(place(name), how(name), Value<T>::Codec::encode(initial), options);
     }
     template <class T>
     Array<T> array(std::string_view name, std::size_t size, ArrayOptions options = {}) const {
@@ -149,25 +148,23 @@ class Manager {
     }
     template <class K, class V>
     Dict<K, V> dict(std::string_view name = {}, const DictOptions& options = {}) const {
-        return Dict<K, V>(Dict<K, V>::make(place(name), how(name), options));
+        return Dict<K, V>(place(name), how(name), options);
     }
     template <class T>
     List<T> list(std::string_view name = {}, const ListOptions& options = {}) const {
-        return List<T>(List<T>::make(place(name), how(name), options));
+        return List<T>(place(name), how(name), options);
     }
     template <class T>
     Queue<T> queue(std::string_view name = {}, QueueOptions options = {}) const {
-        using Open = detail::QueueCore::Open;
-        return Queue<T>(Queue<T>::make(
-            place(name), name.empty() ? Open::create : Open::open_or_create, options));
+        return Queue<T>(place(name), how(name), options);
     }
     /// As Pipe::open(): who opens it uses `first` or `second` as the two sides have agreed.
     template <class T>
     Pipe<T> pipe(std::string_view name = {}, PipeOptions options = {}) const {
-        return Pipe<T>::make(place(name), true, !name.empty(), options);
+        return Pipe<T>::make(place(name), how(name), options);
     }
     BytePipe byte_pipe(std::string_view name = {}, BytePipeOptions options = {}) const {
-        return BytePipe::make(place(name), true, !name.empty(), options);
+        return BytePipe::make(place(name), how(name), options);
     }
 
     /// What has a name now, in alphabetical order.
@@ -189,12 +186,14 @@ class Manager {
     template <class>
     friend struct detail::Passing;
 
-    Manager(std::string_view name, detail::SyncOpen how, const ManagerOptions& options);
-    explicit Manager(detail::Unparcel& parcel);
+    Manager(std::string_view name, detail::Open how, const ManagerOptions& options);
+    explicit Manager(std::shared_ptr<shm::Directory> directory)
+        : directory_(std::move(directory)) {}
+    static std::shared_ptr<shm::Directory> received(detail::Unparcel& parcel);
 
     shm::SegmentPlace place(std::string_view name) const { return {name, directory_}; }
-    static detail::SyncOpen how(std::string_view name) noexcept {
-        return name.empty() ? detail::SyncOpen::anonymous : detail::SyncOpen::open_or_create;
+    static detail::Open how(std::string_view name) noexcept {
+        return name.empty() ? detail::Open::anonymous : detail::Open::open_or_create;
     }
 
     std::shared_ptr<shm::Directory> directory_;
@@ -202,10 +201,11 @@ class Manager {
 
 template <>
 struct detail::Passing<Manager> {
+    static constexpr bool kIsShared = true;
     static void pack(const Manager& manager, Parcel& parcel) {
         parcel.put_segment(manager.directory_->segment(), "Manager");
     }
-    static Manager unpack(Unparcel& parcel) { return Manager(parcel); }
+    static Manager unpack(Unparcel& parcel) { return Manager(Manager::received(parcel)); }
 };
 
 }  // namespace sluice

@@ -48,11 +48,12 @@ struct PipeOptions {
 
 namespace detail {
 
+inline constexpr std::string_view kPipeNoun = "Pipe";
 inline constexpr std::uint64_t kPipeCapacityMax = 1ULL << 26U;
 
-inline void require_capacity(std::size_t capacity, const std::string& object) {
+inline void require_capacity(std::size_t capacity, const Origin& origin) {
     if (capacity == 0 || capacity > kPipeCapacityMax) {
-        throw std::invalid_argument(object + ": a capacity is 1 to " +
+        throw std::invalid_argument(origin.object(kPipeNoun) + ": a capacity is 1 to " +
                                     std::to_string(kPipeCapacityMax) + " messages, not " +
                                     std::to_string(capacity));
     }
@@ -70,8 +71,7 @@ class SlotChannel final : public ConnectionCore {
         std::shared_ptr<SlotChannel> second{};
     };
 
-    static Ends make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
-                     const PipeOptions& options, std::string object);
+    static Ends make(const Origin& origin, const PipeOptions& options);
     static std::shared_ptr<SlotChannel> unpack(Unparcel& parcel);
 
     SlotChannel(const std::shared_ptr<PipeSegment>& pipe, Side side)
@@ -188,11 +188,12 @@ class SlotChannel final : public ConnectionCore {
         spec.member_capacity = 1;  // ends have owners; nobody claims
         return spec;
     }
-    static void check_header(const shm::Segment& segment, const std::string& object) {
+    static void check_header(const PipeSegment& pipe) {
+        const shm::Segment& segment = pipe.segment();
         if (!std::has_single_bit(segment.capacity()) || segment.capacity() > kPipeCapacityMax ||
             sizeof(PipeLayout) + 2 * ring_bytes(segment.capacity()) > segment.body_bytes() ||
             (segment.options() & PipeSegment::kWaitMask) > static_cast<std::uint32_t>(Wait::park)) {
-            throw BadSegment(object +
+            throw BadSegment(pipe.object() +
                              ": has a damaged header: its rings do not fit into it; remove it");
         }
     }
@@ -264,30 +265,28 @@ class SlotChannel final : public ConnectionCore {
 };
 
 template <class T>
-typename SlotChannel<T>::Ends SlotChannel<T>::make(const shm::SegmentPlace& place,
-                                                   bool create_if_missing, bool open_if_there,
-                                                   const PipeOptions& options, std::string object) {
-    require_capacity(options.capacity, object);
+typename SlotChannel<T>::Ends SlotChannel<T>::make(const Origin& origin,
+                                                   const PipeOptions& options) {
+    require_capacity(options.capacity, origin);
     shm::SegmentSpec spec = SlotChannel::spec();
     spec.capacity = std::bit_ceil(std::uint64_t{options.capacity});
     spec.options = static_cast<std::uint32_t>(options.wait) |
                    (options.duplex ? 0U : PipeSegment::kSimplexOption);
     spec.body_bytes = sizeof(PipeLayout) + 2 * ring_bytes(spec.capacity);
-    auto pipe = make_pipe_segment(place, create_if_missing, open_if_there, spec, options.memory,
-                                  options.permissions, object, [](shm::Segment& made) {
-                                      new (made.body()) PipeLayout{};
-                                      Ring::initialise(ring_memory(made, 0), made.capacity());
-                                      Ring::initialise(ring_memory(made, 1), made.capacity());
-                                  });
-    check_header(pipe->segment(), object);
+    auto pipe = pipe_segment(origin, kPipeNoun, spec, [](shm::Segment& made) {
+        new (made.body()) PipeLayout{};
+        Ring::initialise(ring_memory(made, 0), made.capacity());
+        Ring::initialise(ring_memory(made, 1), made.capacity());
+    });
+    check_header(*pipe);
     return {std::make_shared<SlotChannel>(pipe, Side::first),
             std::make_shared<SlotChannel>(pipe, Side::second)};
 }
 
 template <class T>
 std::shared_ptr<SlotChannel<T>> SlotChannel<T>::unpack(Unparcel& parcel) {
-    const PassedEnd passed = unpack_end(parcel, spec(), "Pipe");
-    check_header(passed.pipe->segment(), passed.pipe->object());
+    const PassedEnd passed = unpack_end(parcel, kPipeNoun, spec());
+    check_header(*passed.pipe);
     auto channel = std::make_shared<SlotChannel>(passed.pipe, passed.side);
     channel->take_hold(passed.hold);
     return channel;
@@ -484,18 +483,18 @@ struct Pipe {
     /// Makes an anonymous duplex pipe for 1024 messages each way. Errors: std::system_error: no
     /// memory.
     Pipe() : Pipe(PipeOptions{}) {}
-    explicit Pipe(PipeOptions options) : Pipe(make({}, true, false, options)) {}
+    explicit Pipe(PipeOptions options) : Pipe(make({}, detail::Open::anonymous, options)) {}
 
     /// Named pipes: the two sides use `first` and `second` as they have agreed. The name holds both
     /// ends: an end that nobody has used yet does not close.
     static Pipe create(std::string_view name, PipeOptions options = {}) {
-        return make(named(name), true, false, options);
+        return make(name, detail::Open::create, options);
     }
-    static Pipe open(std::string_view name) { return make(named(name), false, true, {}); }
+    static Pipe open(std::string_view name) { return make(name, detail::Open::open, {}); }
     static Pipe open_or_create(std::string_view name, PipeOptions options = {}) {
-        return make(named(name), true, true, options);
+        return make(name, detail::Open::open_or_create, options);
     }
-    static void unlink(std::string_view name) { detail::unlink_pipe(name, object(name)); }
+    static void unlink(std::string_view name) { detail::unlink_object(detail::kPipeNoun, name); }
 
     Connection<T> first;
     Connection<T> second;
@@ -507,42 +506,31 @@ struct Pipe {
 
     Pipe(Connection<T> one, Connection<T> two) : first(std::move(one)), second(std::move(two)) {}
 
-    static std::string object(std::string_view name) {
-        return name.empty() ? std::string("Pipe") : "Pipe \"" + std::string(name) + '"';
-    }
-    static std::string_view named(std::string_view name) {
-        if (name.empty()) {
-            throw std::invalid_argument("Pipe: a named pipe needs a name");
-        }
-        return name;
-    }
-    static detail::ByteChannelShape packed_shape(std::string object) {
+    static detail::ByteChannelShape packed_shape() {
         detail::ByteChannelShape shape;
         shape.kind = shm::SegmentKind::pipe;
         shape.type_signature = type_signature<T>();
         shape.type_text = type_description<T>();
-        shape.object = std::move(object);
+        shape.noun = detail::kPipeNoun;
         return shape;
     }
-    static Pipe make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
-                     const PipeOptions& options) {
+    static Pipe make(const shm::SegmentPlace& place, detail::Open how, const PipeOptions& options) {
+        const detail::Origin origin(place, how, options);
         if constexpr (Plain<T>) {
-            auto ends = detail::SlotChannel<T>::make(place, create_if_missing, open_if_there,
-                                                     options, object(place.name));
+            auto ends = detail::SlotChannel<T>::make(origin, options);
             return Pipe(Connection<T>(std::move(ends.first)),
                         Connection<T>(std::move(ends.second)));
         } else {
             constexpr std::size_t kMessageBytes = 256;
             constexpr std::size_t kRingBytesMin = 64U << 10U;
-            detail::require_capacity(options.capacity, object(place.name));
-            detail::ByteChannelShape shape = packed_shape(object(place.name));
+            detail::require_capacity(options.capacity, origin);
+            detail::ByteChannelShape shape = packed_shape();
             shape.ring_bytes = options.capacity * kMessageBytes < kRingBytesMin
                                    ? kRingBytesMin
                                    : options.capacity * kMessageBytes;
             shape.duplex = options.duplex;
             shape.wait = options.wait;
-            auto ends = detail::ByteChannel::make(place, create_if_missing, open_if_there, shape,
-                                                  options.memory, options.permissions);
+            auto ends = detail::ByteChannel::make(origin, shape);
             using Channel = detail::PackedChannel<T>;
             return Pipe(Connection<T>(std::make_shared<Channel>(std::move(ends.first))),
                         Connection<T>(std::make_shared<Channel>(std::move(ends.second))));
@@ -573,7 +561,7 @@ struct detail::Passing<Connection<T>> {
             return Connection<T>(SlotChannel<T>::unpack(parcel));
         } else {
             return Connection<T>(std::make_shared<PackedChannel<T>>(
-                ByteChannel::unpack(parcel, Pipe<T>::packed_shape("Pipe"))));
+                ByteChannel::unpack(parcel, Pipe<T>::packed_shape())));
         }
     }
 };

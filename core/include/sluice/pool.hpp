@@ -193,9 +193,10 @@ class AsyncResult {
 ///
 /// f may be a function, a lambda without captures, or an aggregate of values with an operator();
 /// arguments and results are what a Queue can carry. Arguments are copied when the task is given.
-/// Handles on shared objects (Queue, Lock, Event, ...; alone, or in a vector, optional, tuple, pair
-/// or array) can be arguments where the object was made before the Pool, or has a name; results,
-/// where it has a name. A worker opens an object once, and keeps the last 64 open.
+/// Handles on shared objects (Queue, Lock, Dict, Manager, ...; alone, or in a vector, optional,
+/// tuple, pair or array) can be arguments where the object was made before the Pool, or has a name;
+/// results, where it has a name. (A name in a Manager does not count: send the Manager, too.) A
+/// worker opens an object once, and keeps the last 64 open.
 ///
 /// A handle: copies lead to the same Pool. When the last is destroyed the Pool is terminated, as
 /// at the end of Python's with-block. In a child of the process that made it a Pool does nothing
@@ -226,34 +227,24 @@ class Pool {
     /// f(args...) in a worker. Blocks: until it has returned.
     template <class F, class... Args>
     auto apply(F&& f, Args&&... args) const {
-        using Function = std::decay_t<F>;
-        static_assert(detail::check_pool_function<Function>());
-        if constexpr (detail::is_pool_function<Function>) {
-            using Stored = detail::StoredTuple<Function, Args...>;
-            return call<Function, Stored>(
-                std::forward<F>(f), Stored(std::forward<Args>(args)...),
-                [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
-                    return this->template run<R>(order);
-                });
-        }
+        return call(
+            [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
+                return this->template run<R>(order);
+            },
+            std::forward<F>(f), std::forward<Args>(args)...);
     }
 
     /// The same without waiting. Blocks: never; tasks beyond what the table holds wait in this
     /// process's memory.
     template <class F, class... Args>
     auto apply_async(F&& f, Args&&... args) const {
-        using Function = std::decay_t<F>;
-        static_assert(detail::check_pool_function<Function>());
-        if constexpr (detail::is_pool_function<Function>) {
-            using Stored = detail::StoredTuple<Function, Args...>;
-            return call<Function, Stored>(
-                std::forward<F>(f), Stored(std::forward<Args>(args)...),
-                [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
-                    const auto value = std::make_shared<detail::AsyncValue<R>>(this->core());
-                    this->core()->submit(order, value, 0);
-                    return AsyncResult<R>(value);
-                });
-        }
+        return call(
+            [this]<class R>(std::type_identity<R>, const detail::TaskOrder& order) {
+                const auto value = std::make_shared<detail::AsyncValue<R>>(this->core());
+                this->core()->submit(order, value, 0);
+                return AsyncResult<R>(value);
+            },
+            std::forward<F>(f), std::forward<Args>(args)...);
     }
 
     /// f of each item, in the order of the items, `chunk` of them a task (0: chosen from how long
@@ -337,8 +328,18 @@ class Pool {
     }
 
     // Checks the types, encodes, and passes the order on.
+    template <class Send, class F, class... Args>
+    auto call(Send&& send, F&& f, Args&&... args) const {
+        using Function = std::decay_t<F>;
+        static_assert(detail::check_pool_function<Function>());
+        if constexpr (detail::is_pool_function<Function>) {
+            using Stored = detail::StoredTuple<Function, Args...>;
+            const Function function = std::forward<F>(f);
+            return encode_and_send(function, Stored(std::forward<Args>(args)...), send);
+        }
+    }
     template <class Function, class Stored, class Send>
-    auto call(const Function& function, const Stored& stored, Send&& send) const {
+    auto encode_and_send(const Function& function, const Stored& stored, Send& send) const {
         return std::apply(
             [&]<class... S>(const S&... arguments) {
                 static_assert((detail::check_pool_value<S>() && ...));

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "sluice/codec.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/queue_core.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
@@ -142,7 +142,7 @@ inline void shrink(PackBuffer& buffer) {
 /// gives the message back. A stopped process is waited for, never robbed.
 /// Cost: no system call unless somebody sleeps.
 template <class T>
-class Queue {
+class Queue : public detail::Handle<detail::QueueCore> {
     static_assert(check_shareable<T>());
     using Codec = detail::SlotCodec<T>;
 
@@ -152,24 +152,21 @@ class Queue {
     /// Makes an anonymous queue. Errors: std::invalid_argument: capacity 0 or above 2^26;
     /// std::system_error: no memory.
     explicit Queue(std::size_t capacity) : Queue(QueueOptions{.capacity = capacity}) {}
-    explicit Queue(QueueOptions options)
-        : core_(make({}, detail::QueueCore::Open::create, options)) {}
+    explicit Queue(QueueOptions options) : Queue({}, detail::Open::anonymous, options) {}
 
     /// Makes a named queue. Errors: std::system_error with EEXIST when the name is taken.
     static Queue create(std::string_view name, QueueOptions options = {}) {
-        return Queue(make(named(name), detail::QueueCore::Open::create, options));
+        return Queue(name, detail::Open::create, options);
     }
     /// Opens a named queue. Errors: std::system_error with ENOENT; BadSegment when it is not a
     /// queue of T.
-    static Queue open(std::string_view name) {
-        return Queue(make(named(name), detail::QueueCore::Open::open, {}));
-    }
+    static Queue open(std::string_view name) { return Queue(name, detail::Open::open, {}); }
     /// Opens the queue, or makes it where it does not exist; options count only for the maker.
     static Queue open_or_create(std::string_view name, QueueOptions options = {}) {
-        return Queue(make(named(name), detail::QueueCore::Open::open_or_create, options));
+        return Queue(name, detail::Open::open_or_create, options);
     }
     /// Removes the name; who has the queue open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::QueueCore::unlink(name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Queue", name); }
 
     /// Appends the value. Blocks: until there is room.
     void put(const T& value) const {
@@ -324,10 +321,12 @@ class Queue {
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Queue>;
+    friend struct detail::Passing<Queue>;
+    using Handle::Handle;
+    Queue(const shm::SegmentPlace& place, detail::Open how, const QueueOptions& options)
+        : Handle({place, how, options}, shape(options)) {}
     static std::shared_ptr<detail::QueueCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::QueueCore>(
-            [&] { return detail::QueueCore::unpack(parcel, shape({})); });
+        return Handle::received(parcel, shape({}));
     }
 
     // The packed form is made before a slot is claimed: packing may throw, or be slow.
@@ -362,26 +361,12 @@ class Queue {
         }
     };
 
-    explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
-
-    static std::string_view named(std::string_view name) {
-        if (name.empty()) {
-            throw std::invalid_argument("Queue: a named queue needs a name");
-        }
-        return name;
-    }
-    static std::shared_ptr<detail::QueueCore> make(const shm::SegmentPlace& place,
-                                                   detail::QueueCore::Open how,
-                                                   const QueueOptions& options) {
+    static detail::QueueShape shape(const QueueOptions& options) {
         if (options.slot_bytes > kSlotBytesMax) {
             throw std::invalid_argument("Queue: slot_bytes is at most " +
                                         std::to_string(kSlotBytesMax) + ", not " +
                                         std::to_string(options.slot_bytes));
         }
-        return detail::QueueCore::make(place, how, shape(options), options.memory,
-                                       options.permissions);
-    }
-    static detail::QueueShape shape(const QueueOptions& options) {
         detail::QueueShape shape;
         shape.capacity = options.capacity;
         shape.slot_bytes = Codec::slot_bytes(options.slot_bytes);
@@ -492,8 +477,6 @@ class Queue {
         }
         return Lease<T>(core_, claimed);
     }
-
-    std::shared_ptr<detail::QueueCore> core_;
 };
 
 /// A claimed slot: build the value in it, then publish(). Dropping it gives the slot up: consumers
@@ -645,8 +628,5 @@ class Lease {
     detail::HeldClaim claim_;
     std::optional<std::conditional_t<Codec::kInPlace, Nothing, T>> value_{};
 };
-
-template <class T>
-struct detail::Passing<Queue<T>> : detail::PassingShared<Queue<T>> {};
 
 }  // namespace sluice

@@ -11,9 +11,8 @@
 #include <chrono>
 #include <memory>
 #include <string_view>
-#include <utility>
 
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/semaphore_core.hpp"
 #include "sluice/error.hpp"
 #include "sluice/placement.hpp"
@@ -35,7 +34,7 @@ struct SemaphoreOptions {
 namespace detail {
 
 /// The operations of both semaphores.
-class SemaphoreHandle {
+class SemaphoreHandle : public Handle<SemaphoreCore> {
  public:
     /// Takes a permit. Commit store: one compare-and-swap.
     /// Blocks: until there is one. Errors: std::system_error when permits are owned and this thread
@@ -69,26 +68,19 @@ class SemaphoreHandle {
     unsigned value() const { return core_->value(); }
 
     /// "" for an anonymous one.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  protected:
-    explicit SemaphoreHandle(std::shared_ptr<SemaphoreCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<SemaphoreCore> make(shm::SegmentKind kind,
-                                               const shm::SegmentPlace& place, SyncOpen how,
-                                               unsigned value, const SemaphoreOptions& options) {
-        return std::make_shared<SemaphoreCore>(
-            place, how,
-            SemaphoreCore::Wanted{kind, value,
-                                  options.owned ? shm::Permits::owned : shm::Permits::counted,
-                                  options.wait},
-            options.memory, options.permissions);
+    using Handle::Handle;
+    SemaphoreHandle(shm::SegmentKind kind, const shm::SegmentPlace& place, Open how, unsigned value,
+                    const SemaphoreOptions& options)
+        : Handle({place, how, options},
+                 SemaphoreCore::Wanted{kind, value,
+                                       options.owned ? shm::Permits::owned : shm::Permits::counted,
+                                       options.wait}) {}
+    static std::shared_ptr<SemaphoreCore> received(Unparcel& parcel, shm::SegmentKind kind) {
+        return Handle::received(parcel, SemaphoreCore::Wanted{kind, 1, {}, {}});
     }
-
- private:
-    template <class>
-    friend struct PassingShared;
-
-    std::shared_ptr<SemaphoreCore> core_;
 };
 
 }  // namespace detail
@@ -101,35 +93,33 @@ class Semaphore : public detail::SemaphoreHandle {
     /// Makes an anonymous semaphore. Errors: std::invalid_argument: more than 2^31 - 1 permits (or,
     /// owned, none or more than 4096); std::system_error: no memory.
     explicit Semaphore(unsigned value = 1, SemaphoreOptions options = {})
-        : SemaphoreHandle(make(kKind, {}, detail::SyncOpen::anonymous, value, options)) {}
+        : SemaphoreHandle(kKind, {}, detail::Open::anonymous, value, options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static Semaphore create(std::string_view name, unsigned value = 1,
                             SemaphoreOptions options = {}) {
-        return Semaphore(make(kKind, name, detail::SyncOpen::create, value, options));
+        return Semaphore(kKind, name, detail::Open::create, value, options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no
     /// Semaphore.
     static Semaphore open(std::string_view name) {
-        return Semaphore(make(kKind, name, detail::SyncOpen::open, 1, {}));
+        return Semaphore(kKind, name, detail::Open::open, 1, {});
     }
     /// Opens it, or makes it where it does not exist; value and options count only for the maker.
     static Semaphore open_or_create(std::string_view name, unsigned value = 1,
                                     SemaphoreOptions options = {}) {
-        return Semaphore(make(kKind, name, detail::SyncOpen::open_or_create, value, options));
+        return Semaphore(kKind, name, detail::Open::open_or_create, value, options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::SyncCore::unlink("Semaphore", name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Semaphore", name); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Semaphore>;
+    friend struct detail::Passing<Semaphore>;
+    using SemaphoreHandle::SemaphoreHandle;
     static std::shared_ptr<detail::SemaphoreCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::SemaphoreCore>(
-            [&] { return std::make_shared<detail::SemaphoreCore>(parcel, kKind); });
+        return SemaphoreHandle::received(parcel, kKind);
     }
-    explicit Semaphore(std::shared_ptr<detail::SemaphoreCore> core)
-        : SemaphoreHandle(std::move(core)) {}
 };
 
 /// Never more permits than at first: to release more often than was acquired throws Error.
@@ -140,44 +130,33 @@ class BoundedSemaphore : public detail::SemaphoreHandle {
     /// Makes an anonymous semaphore. Errors: std::invalid_argument: none, or more than 2^31 - 1
     /// permits (owned: 4096); std::system_error: no memory.
     explicit BoundedSemaphore(unsigned value = 1, SemaphoreOptions options = {})
-        : SemaphoreHandle(make(kKind, {}, detail::SyncOpen::anonymous, value, options)) {}
+        : SemaphoreHandle(kKind, {}, detail::Open::anonymous, value, options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static BoundedSemaphore create(std::string_view name, unsigned value = 1,
                                    SemaphoreOptions options = {}) {
-        return BoundedSemaphore(make(kKind, name, detail::SyncOpen::create, value, options));
+        return BoundedSemaphore(kKind, name, detail::Open::create, value, options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no
     /// BoundedSemaphore.
     static BoundedSemaphore open(std::string_view name) {
-        return BoundedSemaphore(make(kKind, name, detail::SyncOpen::open, 1, {}));
+        return BoundedSemaphore(kKind, name, detail::Open::open, 1, {});
     }
     /// Opens it, or makes it where it does not exist; value and options count only for the maker.
     static BoundedSemaphore open_or_create(std::string_view name, unsigned value = 1,
                                            SemaphoreOptions options = {}) {
-        return BoundedSemaphore(
-            make(kKind, name, detail::SyncOpen::open_or_create, value, options));
+        return BoundedSemaphore(kKind, name, detail::Open::open_or_create, value, options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) {
-        detail::SyncCore::unlink("BoundedSemaphore", name);
-    }
+    static void unlink(std::string_view name) { detail::unlink_object("BoundedSemaphore", name); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<BoundedSemaphore>;
+    friend struct detail::Passing<BoundedSemaphore>;
+    using SemaphoreHandle::SemaphoreHandle;
     static std::shared_ptr<detail::SemaphoreCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::SemaphoreCore>(
-            [&] { return std::make_shared<detail::SemaphoreCore>(parcel, kKind); });
+        return SemaphoreHandle::received(parcel, kKind);
     }
-    explicit BoundedSemaphore(std::shared_ptr<detail::SemaphoreCore> core)
-        : SemaphoreHandle(std::move(core)) {}
 };
-
-template <>
-struct detail::Passing<BoundedSemaphore> : detail::PassingShared<BoundedSemaphore> {};
-
-template <>
-struct detail::Passing<Semaphore> : detail::PassingShared<Semaphore> {};
 
 }  // namespace sluice

@@ -19,12 +19,11 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "sluice/codec.hpp"
 #include "sluice/detail/guarded_core.hpp"
-#include "sluice/detail/parcel.hpp"
+#include "sluice/detail/handle.hpp"
 #include "sluice/detail/print.hpp"
 #include "sluice/placement.hpp"
 #include "sluice/wait.hpp"
@@ -105,7 +104,7 @@ struct ValueCodec<T, false> {
 /// Cost: reading copies the value and looks at one word twice, no system call ever; packed values
 /// are packed and unpacked besides, and bytes_max is there twice.
 template <class T>
-class Value {
+class Value : public detail::Handle<detail::GuardedCore> {
     static_assert(check_shareable<T>());
     using Codec = detail::ValueCodec<T, Plain<T>>;
 
@@ -115,25 +114,24 @@ class Value {
     /// Makes an anonymous one. Errors: std::system_error: no memory.
     Value() requires std::is_default_constructible_v<T> : Value(T{}) {}
     explicit Value(const T& initial, ValueOptions options = {})
-        : core_(core_of({}, detail::SyncOpen::anonymous, Codec::encode(initial), options)) {}
+        : Value({}, detail::Open::anonymous, Codec::encode(initial), options) {}
 
     /// Makes a named one. Errors: std::system_error with EEXIST when the name is taken.
     static Value create(std::string_view name, const T& initial = T{}, ValueOptions options = {}) {
-        return Value(core_of(name, detail::SyncOpen::create, Codec::encode(initial), options));
+        return Value(name, detail::Open::create, Codec::encode(initial), options);
     }
     /// Opens a named one. Errors: std::system_error with ENOENT; BadSegment when it is no Value<T>.
     static Value open(std::string_view name) {
-        return Value(core_of(name, detail::SyncOpen::open, Codec::nothing(), {}));
+        return Value(name, detail::Open::open, Codec::nothing(), {});
     }
     /// Opens it, or makes it where it does not exist; the value and the options count only for the
     /// maker.
     static Value open_or_create(std::string_view name, const T& initial = T{},
                                 ValueOptions options = {}) {
-        return Value(
-            core_of(name, detail::SyncOpen::open_or_create, Codec::encode(initial), options));
+        return Value(name, detail::Open::open_or_create, Codec::encode(initial), options);
     }
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
-    static void unlink(std::string_view name) { detail::SyncCore::unlink("Value", name); }
+    static void unlink(std::string_view name) { detail::unlink_object("Value", name); }
 
     /// The value. Blocks: never.
     T load() const { return Codec::read(*core_); }
@@ -173,25 +171,19 @@ class Value {
     /// How often it was written: tells a reader cheaply whether there is anything new.
     std::uint64_t version() const { return core_->word().version(); }
     /// "" for an anonymous one.
-    std::string_view name() const { return core_->sync().segment().name(); }
+    std::string_view name() const { return core_->segment().name(); }
 
  private:
     friend class Manager;
-    friend detail::PassingShared<Value>;
+    friend struct detail::Passing<Value>;
+    using Handle::Handle;
+    Value(const shm::SegmentPlace& place, detail::Open how, const typename Codec::Words& initial,
+          const ValueOptions& options)
+        : Handle({place, how, options}, shape_of(initial, options)) {}
     static std::shared_ptr<detail::GuardedCore> received(detail::Unparcel& parcel) {
-        return parcel.take_object<detail::GuardedCore>([&] {
-            return std::make_shared<detail::GuardedCore>(parcel, shape_of(Codec::nothing(), {}));
-        });
+        return Handle::received(parcel, shape_of(Codec::nothing(), {}));
     }
-
-    explicit Value(std::shared_ptr<detail::GuardedCore> core) : core_(std::move(core)) {}
-    static std::shared_ptr<detail::GuardedCore> core_of(const shm::SegmentPlace& place,
-                                                        detail::SyncOpen how,
-                                                        const typename Codec::Words& initial,
-                                                        const ValueOptions& options) {
-        return std::make_shared<detail::GuardedCore>(place, how, shape_of(initial, options),
-                                                     options.memory, options.permissions);
-    }
+    // It refers to the words.
     static detail::GuardedShape shape_of(const typename Codec::Words& initial,
                                          const ValueOptions& options) {
         detail::GuardedShape shape;
@@ -204,12 +196,7 @@ class Value {
         shape.wait = options.wait;
         return shape;
     }
-
-    std::shared_ptr<detail::GuardedCore> core_;
 };
-
-template <class T>
-struct detail::Passing<Value<T>> : detail::PassingShared<Value<T>> {};
 
 /// As Python prints it.
 template <class T>

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/object_core.hpp"
 #include "sluice/detail/writer_lock.hpp"
 #include "sluice/shm/array_word.hpp"
 #include "sluice/wait.hpp"
@@ -22,14 +22,10 @@ struct ArrayShape {
     Wait wait{};
 };
 
-class ArrayCore {
+class ArrayCore : public ObjectCore {
  public:
     /// Throws as Array's makers say.
-    ArrayCore(const shm::SegmentPlace& place, SyncOpen how, const ArrayShape& shape,
-              const shm::MemoryOptions& memory, unsigned permissions);
-    ArrayCore(Unparcel& parcel, const ArrayShape& shape);
-    ArrayCore(const ArrayCore&) = delete;
-    ArrayCore& operator=(const ArrayCore&) = delete;
+    ArrayCore(const Origin& origin, const ArrayShape& shape);
 
     /// From Python's: -1 is the last. Throws std::out_of_range.
     std::uint64_t index(std::int64_t given) const {
@@ -44,13 +40,10 @@ class ArrayCore {
 
     shm::ArrayWord& word() noexcept { return word_; }
     WriterLock& writer() noexcept { return writer_; }
-    const SyncCore& sync() const noexcept { return sync_; }
 
  private:
-    ArrayCore(SyncCore sync, std::size_t element_bytes);
     [[noreturn]] void throw_out_of_range(std::int64_t given) const;
 
-    SyncCore sync_;
     shm::ArrayWord word_;
     WriterLock writer_;
 };

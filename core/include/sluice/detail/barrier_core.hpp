@@ -4,38 +4,32 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/object_core.hpp"
 #include "sluice/shm/barrier_word.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
 
 /// One barrier in this process; shared by all copies of a handle.
-class BarrierCore : public std::enable_shared_from_this<BarrierCore> {
+class BarrierCore : public ObjectCore, public std::enable_shared_from_this<BarrierCore> {
  public:
-    BarrierCore(const shm::SegmentPlace& place, SyncOpen how, std::uint32_t parties, Wait wait,
-                const shm::MemoryOptions& memory, unsigned permissions);
-    explicit BarrierCore(Unparcel& parcel);
+    explicit BarrierCore(const Origin& origin, std::uint32_t parties = 1, Wait wait = {});
 
     /// The index of the arrival; nothing when the deadline passed, and the barrier is broken.
     /// Throws BrokenBarrier.
     std::optional<std::uint32_t> wait(Deadline deadline);
 
     shm::BarrierWord& word() noexcept { return word_; }
-    const SyncCore& sync() const noexcept { return sync_; }
 
     /// This thread ends in good order: it is no party any more of any barrier. Done at the end of
     /// each thread; a process that ends by _exit calls it.
     static void leave_all() noexcept;
 
  private:
-    explicit BarrierCore(SyncCore sync);
     void attach();
     [[noreturn]] void throw_broken() const;
 
-    SyncCore sync_;
     shm::BarrierWord word_;
     shm::SpinBudget spin_{};
 };

@@ -24,7 +24,7 @@ struct ByteChannelShape {
     shm::SegmentKind kind{};
     std::uint64_t type_signature{};
     std::string type_text{};
-    std::string object{};
+    std::string_view noun{};  // for messages: "BytePipe"
 };
 
 class ByteChannel final : public ConnectionCore {
@@ -33,9 +33,7 @@ class ByteChannel final : public ConnectionCore {
         std::shared_ptr<ByteChannel> first{};
         std::shared_ptr<ByteChannel> second{};
     };
-    static Ends make(const shm::SegmentPlace& place, bool create_if_missing, bool open_if_there,
-                     const ByteChannelShape& shape, const shm::MemoryOptions& memory,
-                     unsigned permissions);
+    static Ends make(const Origin& origin, const ByteChannelShape& shape);
 
     /// An end that a parent passed to this process: see parcel.hpp. `shape`: what is the same in
     /// every pipe of the kind.

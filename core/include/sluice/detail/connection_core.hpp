@@ -28,6 +28,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/detail/object_core.hpp"
 #include "sluice/shm/fork.hpp"
 #include "sluice/shm/pipe_ends.hpp"
 #include "sluice/shm/segment.hpp"
@@ -254,15 +255,10 @@ class ConnectionCore {
     shm::SpinBudget receive_spin_{};
 };
 
-/// Makes or opens the segment of a pipe; `initialise` fills the rings. Throws as the public
-/// constructors say.
-std::shared_ptr<PipeSegment> make_pipe_segment(const shm::SegmentPlace& place,
-                                               bool create_if_missing, bool open_if_there,
-                                               const shm::SegmentSpec& spec,
-                                               const shm::MemoryOptions& memory,
-                                               unsigned permissions, std::string object,
-                                               void (*initialise)(shm::Segment&));
-void unlink_pipe(std::string_view name, std::string_view object);
+/// The segment of a pipe; `initialise` fills the rings. Throws as the public constructors say.
+std::shared_ptr<PipeSegment> pipe_segment(const Origin& origin, std::string_view noun,
+                                          const shm::SegmentSpec& spec,
+                                          void (*initialise)(shm::Segment&));
 
 /// One end of a pipe, as ConnectionCore::pack() packed it; then `hold` is to be given to
 /// take_hold().
@@ -271,6 +267,6 @@ struct PassedEnd {
     Side side{};
     int hold{-1};
 };
-PassedEnd unpack_end(Unparcel& parcel, const shm::SegmentSpec& spec, std::string_view kind);
+PassedEnd unpack_end(Unparcel& parcel, std::string_view noun, const shm::SegmentSpec& spec);
 
 }  // namespace sluice::detail

@@ -4,10 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "sluice/detail/growing.hpp"
@@ -16,8 +14,6 @@
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
-
-class Unparcel;
 
 /// How a Dict of some K and V is laid out. The last three count only for the maker.
 struct DictShape {
@@ -30,34 +26,21 @@ struct DictShape {
     std::uint64_t first_number{};  // tests start near the wrap
 };
 
-class DictCore {
+class DictCore : public ObjectCore {
  public:
-    static std::shared_ptr<DictCore> make(const shm::SegmentPlace& place, SyncOpen how,
-                                          const DictShape& shape, const shm::MemoryOptions& memory,
-                                          unsigned permissions);
-    /// The one that a parent passed to this process: see detail/parcel.hpp.
-    static std::shared_ptr<DictCore> unpack(Unparcel& parcel, const DictShape& shape);
-    static void unlink(std::string_view name);
-    /// For who makes or opens the segment himself.
-    static shm::SegmentSpec spec_of(const DictShape& shape);
-    static void initialise(shm::Segment& made, const DictShape& shape) noexcept;
-    /// Errors: BadSegment: what the header says does not fit.
-    DictCore(std::shared_ptr<shm::Segment> segment, const DictShape& wanted);
-    DictCore(const DictCore&) = delete;
-    DictCore& operator=(const DictCore&) = delete;
+    /// Errors: as ObjectCore's; std::invalid_argument: a max_bytes that cannot be.
+    DictCore(const Origin& origin, const DictShape& wanted);
 
     shm::DictTable& table() noexcept { return table_; }
-    const shm::Segment& segment() const noexcept { return *segment_; }
-    const std::string& object() const noexcept { return object_; }
 
     /// After each read: what a dead one's step has left is finished.
     void settle(shm::DictResult result) {
         if (result == shm::DictResult::damaged) [[unlikely]] {
-            throw_damaged(object_);
+            throw_damaged();
         }
         if (table_.step_is_open()) [[unlikely]] {
             // Who finds no place among the participants leaves it to others.
-            table_.mend_step(segment_->members().id());
+            table_.mend_step(members().id());
         }
     }
 
@@ -68,16 +51,9 @@ class DictCore {
  private:
     friend class DictTurn;
 
-    shm::MemberId me() {
-        const shm::MemberId id = segment_->members().id();
-        return id != shm::kNobody ? id : join_segment(*segment_, object_);
-    }
     void check(shm::DictResult result, const shm::Shortage& shortage) const;
 
-    std::shared_ptr<shm::Segment> segment_;
-    std::string object_;
     shm::DictTable table_;
-    Wait wait_{};
     shm::SpinBudget spin_{};
 };
 
@@ -87,8 +63,8 @@ class DictTurn {
     /// Errors: Error: this thread is changing a value of the same Dict.
     DictTurn(DictCore& core, std::uint64_t hash, shm::PaddedBytes key)
         : core_(core), me_(core.me()), hash_(hash), key_(key) {
-        UpdateFrame::refuse(core_.segment_->nonce(), core_.object_);
-        core_.check(core_.table_.lock(stripe(), me_, core_.wait_, core_.spin_), {});
+        UpdateFrame::refuse(core_.segment().nonce(), core_.object());
+        core_.check(core_.table_.lock(stripe(), me_, core_.how_to_wait(), core_.spin_), {});
         try {
             found_ = core_.table_.find(hash_, key_, place_);
             core_.check(found_, {});

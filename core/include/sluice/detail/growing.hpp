@@ -1,43 +1,20 @@
-// What the objects that grow have in common, Dict and List: how they are made and opened, errors of
+// What the objects that grow have in common, Dict and List: how large they may become, errors of
 // memory in words, and the mark of a thread that is changing a value.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <string_view>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/object_core.hpp"
 #include "sluice/shm/arena.hpp"
 #include "sluice/shm/fork.hpp"
-#include "sluice/shm/segment.hpp"
 
 namespace sluice::detail {
 
-/// Dict "stock".
-std::string object_name(std::string_view noun, std::string_view name);
-
-/// The segment of a new object, or of one that there is. `initialise(made, shape)`.
-/// Errors: std::invalid_argument: a name, or a max_bytes, that cannot be; std::system_error: the
-/// name is taken, or missing, or there is no memory; BadSegment.
-struct GrowingShape {
-    std::string_view noun{};
-    shm::SegmentSpec spec{};
-    std::uint64_t max_bytes{};
-    void (*initialise)(shm::Segment& made, const void* shape){};
-    const void* shape{};
-};
-std::shared_ptr<shm::Segment> make_segment(const shm::SegmentPlace& place, SyncOpen how,
-                                           const GrowingShape& growing,
-                                           const shm::MemoryOptions& memory, unsigned permissions);
-
+/// Throws std::invalid_argument where an object cannot grow up to that.
+void require_max_bytes(const Origin& origin, std::string_view noun, std::uint64_t max_bytes);
 [[noreturn]] void throw_out_of_memory(std::string_view object, const shm::Arena& arena,
                                       const shm::Shortage& shortage);
-[[noreturn]] void throw_damaged(std::string_view object);
-
-/// This thread's id in the segment. Throws std::system_error where there is no place for it.
-shm::MemberId join_segment(shm::Segment& segment, std::string_view object);
 
 /// The objects of which this thread is changing a value right now: it holds a lock of each, and
 /// what would need another of the same object may wait for ever.

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/object_core.hpp"
 #include "sluice/detail/writer_lock.hpp"
 #include "sluice/shm/fork.hpp"
 #include "sluice/shm/guarded_word.hpp"
@@ -27,13 +27,9 @@ struct GuardedShape {
     std::string_view noun{"Guarded"};
 };
 
-class GuardedCore {
+class GuardedCore : public ObjectCore {
  public:
-    GuardedCore(const shm::SegmentPlace& place, SyncOpen how, const GuardedShape& shape,
-                const shm::MemoryOptions& memory, unsigned permissions);
-    GuardedCore(Unparcel& parcel, const GuardedShape& shape);
-    GuardedCore(const GuardedCore&) = delete;
-    GuardedCore& operator=(const GuardedCore&) = delete;
+    GuardedCore(const Origin& origin, const GuardedShape& shape);
 
     // As WriterLock's.
     bool begin(Deadline deadline) { return writer_.begin(deadline); }
@@ -49,12 +45,8 @@ class GuardedCore {
     void commit_sized(std::span<const std::byte> value);
 
     shm::GuardedWord& word() noexcept { return word_; }
-    const SyncCore& sync() const noexcept { return sync_; }
 
  private:
-    GuardedCore(SyncCore sync, const GuardedShape& shape);
-
-    SyncCore sync_;
     shm::GuardedWord word_;
     WriterLock writer_;
 };

@@ -4,10 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "sluice/detail/growing.hpp"
@@ -16,8 +14,6 @@
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
-
-class Unparcel;
 
 /// How a List of some T is laid out. The last two count only for the maker.
 struct ListShape {
@@ -29,25 +25,12 @@ struct ListShape {
     std::uint64_t first_number{};  // tests start near the wrap
 };
 
-class ListCore {
+class ListCore : public ObjectCore {
  public:
-    static std::shared_ptr<ListCore> make(const shm::SegmentPlace& place, SyncOpen how,
-                                          const ListShape& shape, const shm::MemoryOptions& memory,
-                                          unsigned permissions);
-    /// The one that a parent passed to this process: see detail/parcel.hpp.
-    static std::shared_ptr<ListCore> unpack(Unparcel& parcel, const ListShape& shape);
-    static void unlink(std::string_view name);
-    /// For who makes or opens the segment himself.
-    static shm::SegmentSpec spec_of(const ListShape& shape);
-    static void initialise(shm::Segment& made, const ListShape& shape) noexcept;
-    /// Errors: BadSegment: what the header says does not fit.
-    ListCore(std::shared_ptr<shm::Segment> segment, const ListShape& wanted);
-    ListCore(const ListCore&) = delete;
-    ListCore& operator=(const ListCore&) = delete;
+    /// Errors: as ObjectCore's; std::invalid_argument: a max_bytes that cannot be.
+    ListCore(const Origin& origin, const ListShape& wanted);
 
     shm::ListTable& table() noexcept { return table_; }
-    const shm::Segment& segment() const noexcept { return *segment_; }
-    const std::string& object() const noexcept { return object_; }
 
     std::uint64_t size() const;
     /// All elements: of each its length (u64) and its bytes, padded.
@@ -60,15 +43,7 @@ class ListCore {
  private:
     friend class ListTurn;
 
-    shm::MemberId me() {
-        const shm::MemberId id = segment_->members().id();
-        return id != shm::kNobody ? id : join_segment(*segment_, object_);
-    }
-
-    std::shared_ptr<shm::Segment> segment_;
-    std::string object_;
     shm::ListTable table_;
-    Wait wait_{};
     shm::SpinBudget spin_{};
 };
 
@@ -77,8 +52,8 @@ class ListTurn {
  public:
     /// Errors: Error: this thread is changing an element of the same List.
     explicit ListTurn(ListCore& core) : core_(core), me_(core.me()) {
-        UpdateFrame::refuse(core_.segment_->nonce(), core_.object_);
-        static_cast<void>(core_.check(core_.table_.lock(me_, core_.wait_, core_.spin_)));
+        UpdateFrame::refuse(core_.segment().nonce(), core_.object());
+        static_cast<void>(core_.check(core_.table_.lock(me_, core_.how_to_wait(), core_.spin_)));
     }
     ListTurn(const ListTurn&) = delete;
     ListTurn& operator=(const ListTurn&) = delete;

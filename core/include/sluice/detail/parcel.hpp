@@ -157,26 +157,11 @@ class Unparcel {
     std::span<const std::byte> left_;
 };
 
-/// How a handle travels. Specialised beside each: `static void pack(const T&, Parcel&)` and
-/// `static T unpack(Unparcel&)`.
+/// How a handle travels: `static void pack(const T&, Parcel&)` and `static T unpack(Unparcel&)`;
+/// `kIsShared` where there may be as many copies as one likes. Specialised in handle.hpp, and
+/// beside each that is no Handle.
 template <class T>
 struct Passing {};
-
-/// The same for a handle of which there may be as many copies as one likes: what Passing derives
-/// from then. The handle befriends it, has a `core_`, is made of one, and receives one:
-/// `static std::shared_ptr<Core> received(Unparcel&)`.
-template <class T>
-struct PassingShared {
-    static constexpr bool kIsShared = true;
-    static void pack(const T& handle, Parcel& parcel) {
-        if constexpr (requires { handle.core_->sync(); }) {
-            parcel.put_segment(handle.core_->sync().segment(), handle.core_->sync().object());
-        } else {
-            parcel.put_segment(handle.core_->segment(), handle.core_->object());
-        }
-    }
-    static T unpack(Unparcel& parcel) { return T(T::received(parcel)); }
-};
 
 template <class T>
 concept PassedByDescriptor = requires(const T& value, Parcel& parcel, Unparcel& unparcel) {

@@ -11,8 +11,8 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 
+#include "sluice/detail/object_core.hpp"
 #include "sluice/shm/fork.hpp"
 #include "sluice/shm/mpmc_ring.hpp"
 #include "sluice/wait.hpp"
@@ -52,7 +52,6 @@ struct QueueShape {
 };
 
 class QueueCore;
-class Unparcel;
 
 /// Whether a claim that a Slot or a Lease holds is still this thread's process's, and still there.
 class HeldClaim {
@@ -72,20 +71,16 @@ class HeldClaim {
     std::uint32_t generation_{shm::fork_generation};
 };
 
-class QueueCore {
+class QueueCore : public ObjectCore {
  public:
-    enum class Open { create, open, open_or_create };
+    using Open = detail::Open;
 
-    /// Without a name: anonymous. Throws as the public constructors say.
+    /// Errors: as ObjectCore's; std::invalid_argument: a capacity that cannot be.
+    QueueCore(const Origin& origin, const QueueShape& wanted);
+    /// The same, for who knows the values' type only while he runs.
     static std::shared_ptr<QueueCore> make(const shm::SegmentPlace& place, Open how,
                                            const QueueShape& shape,
                                            const shm::MemoryOptions& memory, unsigned permissions);
-    static void unlink(std::string_view name);
-    /// The queue that a parent passed to this process: see detail/parcel.hpp.
-    static std::shared_ptr<QueueCore> unpack(Unparcel& parcel, const QueueShape& wanted);
-
-    QueueCore(std::shared_ptr<shm::Segment> segment, const shm::MpmcRing::Shape& shape, Wait wait,
-              std::string object);
 
     /// False when the deadline passed first. Throws Closed, std::system_error (no place for this
     /// thread).
@@ -172,8 +167,6 @@ class QueueCore {
     bool holds(const shm::ClaimedSlot& claimed) const noexcept;
 
     shm::MpmcRing& ring() noexcept { return ring_; }
-    const std::string& object() const noexcept { return object_; }
-    const shm::Segment& segment() const noexcept { return *segment_; }
 
  private:
     // What a failed attempt without further waiting comes to. What is in the way may belong to the
@@ -223,12 +216,9 @@ class QueueCore {
     bool report_done(shm::MemberId id) noexcept;
     TaskCellLayout& cell(shm::MemberId id) const noexcept { return cells_[id - 1U]; }
 
-    std::shared_ptr<shm::Segment> segment_;
     shm::MpmcRing ring_;
     TaskCellLayout* cells_;
     std::uint64_t inline_bytes_;
-    Wait wait_;
-    std::string object_;  // for messages: Queue "ticks"
     std::atomic<std::uint32_t> put_failures_{};
     std::atomic<std::uint32_t> get_failures_{};
     shm::SpinBudget put_spin_{};

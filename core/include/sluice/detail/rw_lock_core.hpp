@@ -3,23 +3,20 @@
 
 #include <string_view>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/lock_core.hpp"
 #include "sluice/shm/rw_lock_word.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
 
-class RwLockCore {
+class RwLockCore : public ObjectCore {
  public:
-    RwLockCore(const shm::SegmentPlace& place, SyncOpen how, Wait wait,
-               shm::IfAbandoned if_abandoned, const shm::MemoryOptions& memory,
-               unsigned permissions);
-    explicit RwLockCore(Unparcel& parcel);
-    RwLockCore(const RwLockCore&) = delete;
-    RwLockCore& operator=(const RwLockCore&) = delete;
-    /// Held by this thread: as if it had died with it, for nobody could give it back any more.
-    ~RwLockCore();
+    static constexpr std::string_view kNoun = "RWLock";
 
+    explicit RwLockCore(const Origin& origin, Wait wait = {}, shm::IfAbandoned if_abandoned = {});
+    ~RwLockCore() { abandon_held(*this, word_); }
+
+    void lock() { static_cast<void>(lock_until(Deadline::never())); }
     bool lock_until(Deadline deadline);
     bool try_lock();
     void unlock();
@@ -34,29 +31,26 @@ class RwLockCore {
     }
     bool try_lock_shared() { return lock_shared_now() || try_lock_shared_slowly(); }
     void unlock_shared() {
-        if (!word_.unlock_shared(sync_.me())) [[unlikely]] {
-            throw_not_held();
+        if (!word_.unlock_shared(me())) [[unlikely]] {
+            throw_not_held(*this);
         }
     }
 
+    bool is_locked() const noexcept { return word_.is_locked(); }
+    bool is_abandoned() const noexcept { return word_.is_abandoned(); }
     void repair();
 
-    shm::RwLockWord& word() noexcept { return word_; }
-    const SyncCore& sync() const noexcept { return sync_; }
+    const shm::RwLockWord& word() const noexcept { return word_; }
 
  private:
-    explicit RwLockCore(SyncCore sync);
     bool lock_shared_now() {
         // Who refuses an abandoned one looks for the marks, too.
-        return if_abandoned_ == shm::IfAbandoned::take && word_.try_lock_shared_now(sync_.me());
+        return if_abandoned_ == shm::IfAbandoned::take && word_.try_lock_shared_now(me());
     }
     bool lock_shared_slowly(Deadline deadline);
     bool try_lock_shared_slowly();
-    /// True: it is ours; false: it timed out. Throws what else it came to.
     bool settle(shm::LockResult result) const;
-    [[noreturn]] void throw_not_held() const;
 
-    SyncCore sync_;
     shm::RwLockWord word_;
     shm::IfAbandoned if_abandoned_;
     shm::SpinBudget spin_{};

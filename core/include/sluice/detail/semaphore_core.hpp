@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <string_view>
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/object_core.hpp"
 #include "sluice/shm/semaphore_word.hpp"
 #include "sluice/wait.hpp"
 
 namespace sluice::detail {
 
 /// One semaphore in this process; shared by all copies of a handle.
-class SemaphoreCore {
+class SemaphoreCore : public ObjectCore {
  public:
     struct Wanted {
         shm::SegmentKind kind{};
@@ -19,10 +19,8 @@ class SemaphoreCore {
         shm::Permits permits{};
         Wait wait{};
     };
-    /// Errors: as SyncCore's; std::invalid_argument: a number of permits that cannot be.
-    SemaphoreCore(const shm::SegmentPlace& place, SyncOpen how, const Wanted& wanted,
-                  const shm::MemoryOptions& memory, unsigned permissions);
-    SemaphoreCore(Unparcel& parcel, shm::SegmentKind kind);
+    /// Errors: as ObjectCore's; std::invalid_argument: a number of permits that cannot be.
+    SemaphoreCore(const Origin& origin, const Wanted& wanted);
 
     void acquire() {
         if (word_.take() != shm::SemaphoreResult::done) [[unlikely]] {
@@ -38,14 +36,10 @@ class SemaphoreCore {
     }
     std::uint32_t value();
 
-    const SyncCore& sync() const noexcept { return sync_; }
-
  private:
-    SemaphoreCore(SyncCore sync, shm::SegmentKind kind);
     bool look_and_take();
     void release_or_throw(std::uint32_t count);
 
-    SyncCore sync_;
     shm::SemaphoreWord word_;
     shm::SpinBudget spin_{};
     bool bounded_;

@@ -1,7 +1,8 @@
 // Who writes a Guarded, a Value or an Array: one thread at a time. Readers know nothing of it.
 #pragma once
 
-#include "sluice/detail/sync_core.hpp"
+#include "sluice/detail/lock_core.hpp"
+#include "sluice/detail/object_core.hpp"
 #include "sluice/shm/lock_word.hpp"
 
 namespace sluice::detail {
@@ -10,15 +11,15 @@ namespace sluice::detail {
 /// it on, and says nothing.
 class WriterLock {
  public:
-    WriterLock(SyncCore& sync, shm::LockWord& word) noexcept : sync_(&sync), word_(&word) {}
+    WriterLock(ObjectCore& core, shm::LockWord& word) noexcept : core_(&core), word_(&word) {}
     WriterLock(const WriterLock&) = delete;
     WriterLock& operator=(const WriterLock&) = delete;
     /// A writer's lock goes with the last handle.
-    ~WriterLock();
+    ~WriterLock() { abandon_held(*core_, *word_); }
 
     /// False when the deadline passed first. Throws Error: this thread writes already.
     bool begin(Deadline deadline) {
-        const shm::MemberId me = sync_->me();
+        const shm::MemberId me = core_->me();
         return word_->try_lock_now(me) || begin_slowly(me, deadline);
     }
     bool try_begin();
@@ -31,7 +32,7 @@ class WriterLock {
     shm::LockResult attempt(shm::MemberId me, Deadline deadline) noexcept;
     bool settle(shm::LockResult result) const;
 
-    SyncCore* sync_;
+    ObjectCore* core_;
     shm::LockWord* word_;
     shm::SpinBudget spin_{};
 };
