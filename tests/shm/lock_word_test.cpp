@@ -47,6 +47,15 @@ TEST(LockWord, AWordReservedForOneWhoDoesNotKnowItIsTaken) {
     EXPECT_EQ(sut.control().word, 0U);
 }
 
+TEST(LockWord, AnIdBeyondTheTableIsDamage) {
+    const Watchdog watchdog(60);
+    constexpr MemberId kBeyond = 17;
+    BareLock owned(16, kBeyond);
+    EXPECT_EQ(owned.lock(), LockResult::damaged);
+    BareLock reserved(16, LockControl::kReserved, 0xffff'0000U | kBeyond);
+    EXPECT_EQ(reserved.lock(), LockResult::damaged);
+}
+
 TEST(LockWord, WhoSleepsFindsThatTheOwnerIsNone) {
     const Watchdog watchdog(60);
     BareLock sut;

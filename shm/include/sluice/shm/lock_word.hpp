@@ -95,7 +95,7 @@ enum class LockResult : std::uint8_t {
     timed_out,
     would_deadlock,  // this thread is the owner
     abandoned,       // not taken: the last owner died, and the caller does not want it so
-    damaged,         // the owner is an id that there is not
+    damaged,         // the owner, or the heir, is an id that there cannot be
 };
 
 /// What is to be done about a lock whose last owner died holding it.
