@@ -70,6 +70,19 @@ TEST(LockWord, WhoSleepsFindsThatTheOwnerIsNone) {
     EXPECT_EQ(waiter.join(), 0);
 }
 
+// As it would otherwise, where damage has cleared its cell, and the owner is its other id.
+TEST(LockWord, NobodyWaitsForHimself) {
+    const Watchdog watchdog(60);
+    BareLock sut;
+    ASSERT_NE(sut.id(), kFree);
+    std::atomic<std::uint64_t>* const cells = sut.cells();
+    cells[kFree - 1].store(cells[sut.id() - 1].exchange(0));
+    sut.layout().word.store(kFree, std::memory_order_seq_cst);
+    EXPECT_EQ(sut.lock(), LockResult::would_deadlock);
+    EXPECT_TRUE(sut.is_held());
+    cells[sut.id() - 1].store(cells[kFree - 1].exchange(0));
+}
+
 TEST(LockWord, ALivingOwnerIsWaitedForWhoeverNamedIt) {
     const Watchdog watchdog(60);
     BareLock sut;

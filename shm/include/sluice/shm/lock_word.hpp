@@ -185,7 +185,7 @@ class LockWord {
         return {layout_->word.load(std::memory_order_relaxed)};
     }
     bool is_mine(MemberId owner, MemberId me) const noexcept {
-        return owner == me || (owner != kNobody && members_->are_one_thread(owner, me));
+        return owner == me || (owner != kNobody && members_->is_this_threads(owner));
     }
     /// The next guess of try_lock_now(): without the bits that come and go.
     void remember(LockControl seen) noexcept {
