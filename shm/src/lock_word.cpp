@@ -40,6 +40,10 @@ class LockWord::Waiter {
                 const std::uint32_t noted =
                     lock_.layout_->heir.load(std::memory_order_acquire);  // A2
                 const auto heir = static_cast<MemberId>(noted);
+                if (heir > lock_.members_->capacity()) {
+                    result_ = LockResult::damaged;
+                    return true;
+                }
                 if (heir != kNobody && !lock_.is_mine(heir, me_)) {
                     return false;
                 }

@@ -114,6 +114,14 @@ MemberId Members::id_if_any() const noexcept {
     return known != memberships->end() ? known->second : kNobody;
 }
 
+bool Members::is_this_threads(MemberId id) const noexcept {
+    BellReference bell;
+    Failure ignored;
+    // relaxed: a thread's cells change only by itself while it lives
+    return id != kNobody && id <= capacity_ && registry_->arm_this_thread(bell, ignored) &&
+           cell(id).load(std::memory_order_relaxed) == word_of(bell);
+}
+
 bool Members::has_ended(MemberId id) const noexcept {
     if (id == kNobody || id > capacity_) {
         return false;

@@ -115,7 +115,7 @@ LockResult RwLockWord::lock(MemberId me, Wait mode, SpinBudget& budget, Deadline
             return result;
         }
     }
-    LockResult result = drain(me, mode, budget, deadline);
+    LockResult result = drain(mode, budget, deadline);
     if (result == LockResult::done && if_abandoned == IfAbandoned::refuse && is_abandoned()) {
         result = LockResult::abandoned;
     }
@@ -125,8 +125,7 @@ LockResult RwLockWord::lock(MemberId me, Wait mode, SpinBudget& budget, Deadline
     return result;
 }
 
-LockResult RwLockWord::drain(MemberId me, Wait mode, SpinBudget& budget,
-                             Deadline deadline) noexcept {
+LockResult RwLockWord::drain(Wait mode, SpinBudget& budget, Deadline deadline) noexcept {
     // S3. Taking the word was an acquire read-modify-write, over which the looks at the cells might
     // go ahead: a reader whose count we missed could miss our word. With the fence between them one
     // of the two sees the other. On x86 the taking was a full fence already; this costs a writer,
@@ -139,7 +138,7 @@ LockResult RwLockWord::drain(MemberId me, Wait mode, SpinBudget& budget,
         if (ReaderControl{cell(id).word.load(std::memory_order_acquire)}.count() == 0) {
             continue;
         }
-        const LockResult result = wait_for(id, me, mode, budget, deadline);
+        const LockResult result = wait_for(id, mode, budget, deadline);
         if (result != LockResult::done) {
             return result;
         }
@@ -147,12 +146,12 @@ LockResult RwLockWord::drain(MemberId me, Wait mode, SpinBudget& budget,
     return LockResult::done;
 }
 
-LockResult RwLockWord::wait_for(MemberId id, MemberId me, Wait mode, SpinBudget& budget,
+LockResult RwLockWord::wait_for(MemberId id, Wait mode, SpinBudget& budget,
                                 Deadline deadline) noexcept {
     constexpr unsigned kLooksPerClock = 64;
     constexpr unsigned kLooksPerCheck = 1U << 14U;
     FutexWord& word = cell(id).word;
-    if (members_->are_one_thread(id, me)) {
+    if (members_->is_this_threads(id)) {
         return LockResult::would_deadlock;  // through another opening of the segment
     }
     static_cast<void>(members_->rescue(id));

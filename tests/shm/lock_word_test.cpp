@@ -47,6 +47,15 @@ TEST(LockWord, AWordReservedForOneWhoDoesNotKnowItIsTaken) {
     EXPECT_EQ(sut.control().word, 0U);
 }
 
+TEST(LockWord, AnIdBeyondTheTableIsDamage) {
+    const Watchdog watchdog(60);
+    constexpr MemberId kBeyond = 17;
+    BareLock owned(16, kBeyond);
+    EXPECT_EQ(owned.lock(), LockResult::damaged);
+    BareLock reserved(16, LockControl::kReserved, 0xffff'0000U | kBeyond);
+    EXPECT_EQ(reserved.lock(), LockResult::damaged);
+}
+
 TEST(LockWord, WhoSleepsFindsThatTheOwnerIsNone) {
     const Watchdog watchdog(60);
     BareLock sut;
@@ -59,6 +68,19 @@ TEST(LockWord, WhoSleepsFindsThatTheOwnerIsNone) {
     await([&] { return test::sleeps_in_futex(waiter.pid()); });
     sut.layout().word.store(kFree, std::memory_order_seq_cst);  // and nobody is woken
     EXPECT_EQ(waiter.join(), 0);
+}
+
+// As it would otherwise, where damage has cleared its cell, and the owner is its other id.
+TEST(LockWord, NobodyWaitsForHimself) {
+    const Watchdog watchdog(60);
+    BareLock sut;
+    ASSERT_NE(sut.id(), kFree);
+    std::atomic<std::uint64_t>* const cells = sut.cells();
+    cells[kFree - 1].store(cells[sut.id() - 1].exchange(0));
+    sut.layout().word.store(kFree, std::memory_order_seq_cst);
+    EXPECT_EQ(sut.lock(), LockResult::would_deadlock);
+    EXPECT_TRUE(sut.is_held());
+    cells[sut.id() - 1].store(cells[kFree - 1].exchange(0));
 }
 
 TEST(LockWord, ALivingOwnerIsWaitedForWhoeverNamedIt) {

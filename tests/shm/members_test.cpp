@@ -233,7 +233,7 @@ TEST(Members, AVacantIdIsSweptWhileItIsTheSweepersOwn) {
                          auto& saw = *static_cast<Seen*>(context);
                          ++saw.sweeps;
                          EXPECT_TRUE(dead.is_still_there());
-                         EXPECT_TRUE(saw.members->are_one_thread(id, saw.members->id()));
+                         EXPECT_TRUE(saw.members->is_this_threads(id));
                      },
                      &seen});
     const MemberId me = sut.id();

@@ -37,6 +37,12 @@ class BareLock {
     shm::Members& members() { return segment_->members(); }
     shm::LockWord* operator->() noexcept { return &word_; }
     shm::LockWordLayout& layout() const noexcept { return word_.layout(); }
+    /// Of the members' table, to be damaged: of id n, number n - 1.
+    std::atomic<std::uint64_t>* cells() noexcept {
+        constexpr std::size_t kMembersOffset = 256;
+        return reinterpret_cast<shm::MembersLayout*>(segment_->mapping().data() + kMembersOffset)
+            ->cells;
+    }
     // seq_cst: tests look
     shm::LockControl control() const { return {layout().word.load()}; }
     shm::MemberId heir() const { return static_cast<shm::MemberId>(layout().heir.load()); }

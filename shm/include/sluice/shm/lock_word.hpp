@@ -95,7 +95,7 @@ enum class LockResult : std::uint8_t {
     timed_out,
     would_deadlock,  // this thread is the owner
     abandoned,       // not taken: the last owner died, and the caller does not want it so
-    damaged,         // the owner is an id that there is not
+    damaged,         // the owner, or the heir, is an id that there cannot be
 };
 
 /// What is to be done about a lock whose last owner died holding it.
@@ -185,7 +185,7 @@ class LockWord {
         return {layout_->word.load(std::memory_order_relaxed)};
     }
     bool is_mine(MemberId owner, MemberId me) const noexcept {
-        return owner == me || (owner != kNobody && members_->are_one_thread(owner, me));
+        return owner == me || (owner != kNobody && members_->is_this_threads(owner));
     }
     /// The next guess of try_lock_now(): without the bits that come and go.
     void remember(LockControl seen) noexcept {

@@ -112,13 +112,9 @@ class Members {
         return tag != 0 || word == 0 ? tag : 1;
     }
 
-    /// Whether two ids are one living thread's: who opens a segment twice has an id in each view.
-    bool are_one_thread(MemberId one, MemberId other) const noexcept {
-        // relaxed: a thread's cells change only by itself while it lives
-        return one <= capacity_ && other <= capacity_ && one != kNobody && other != kNobody &&
-               cell(one).load(std::memory_order_relaxed) ==
-                   cell(other).load(std::memory_order_relaxed);
-    }
+    /// Whether an id is this thread's: who opens a segment twice has one in each view. By its bell,
+    /// not by another of its cells, which may be damaged.
+    bool is_this_threads(MemberId id) const noexcept;
 
     /// The bell of a member, to sleep on; over already where it has ended, a null word
     /// where the id is free.

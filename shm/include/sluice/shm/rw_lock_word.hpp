@@ -173,9 +173,8 @@ class RwLockWord {
     void leave(FutexWord& mine) noexcept;
     bool unlock_inner(FutexWord& mine, ReaderControl seen) noexcept;
     void raise_high(MemberId me) noexcept;
-    LockResult drain(MemberId me, Wait mode, SpinBudget& budget, Deadline deadline) noexcept;
-    LockResult wait_for(MemberId id, MemberId me, Wait mode, SpinBudget& budget,
-                        Deadline deadline) noexcept;
+    LockResult drain(Wait mode, SpinBudget& budget, Deadline deadline) noexcept;
+    LockResult wait_for(MemberId id, Wait mode, SpinBudget& budget, Deadline deadline) noexcept;
     bool mark_fallen(std::uint32_t seen) noexcept;
     static void wake(FutexWord& cell) noexcept;
 
