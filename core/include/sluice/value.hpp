@@ -36,7 +36,7 @@ namespace sluice {
 struct ValueOptions {
     std::size_t bytes_max{4096};
     Wait wait{};
-    MemoryOptions memory{};
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 
@@ -110,6 +110,7 @@ class Value {
     using Codec = detail::ValueCodec<T, Plain<T>>;
 
  public:
+    /// What it holds.
     using value_type = T;
 
     /// Makes an anonymous one. Errors: std::system_error: no memory.
