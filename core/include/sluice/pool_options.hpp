@@ -40,8 +40,8 @@ struct PoolOptions {
     MemoryOptions memory{};  ///< where its memory lies
 };
 
-/// One worker. pid: 0 while none lives. binding: read back from the kernel. tasks_done: with those of
-/// the workers that it replaced.
+/// One worker. pid: 0 while none lives. binding: read back from the kernel. tasks_done: with those
+/// of the workers that it replaced.
 struct WorkerInfo {
     pid_t pid{};
     Binding binding{};
