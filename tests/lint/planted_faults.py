@@ -69,9 +69,11 @@ struct Bus {
 }  // namespace sluice
 """,
     "core/README.md": "# core\n\n[waiting](docs/waiting.md)\n",
-    "core/docs/waiting.md": "# Waiting\n",
+    "core/docs/waiting.md": "# Waiting\n\n[bus](../../tests/examples/bus.cpp)\n\n"
+    "```cpp\nreturn wait();\n```\n",
     "core/src/topology.cpp": "// The machine. The only user of hwloc.\n#include <hwloc.h>\n",
     "README.md": "# It\n\n[run](tools/run)\n\n```cpp\nint main() {}\n```\n",
+    "tests/examples/bus.cpp": "// Waits for a bus.\nint main() {\n    return wait();\n}\n",
     "tests/examples/readme.cpp": "// The README's example.\nint main() {}\n",
     "tools/run": "#!/bin/sh\n# Runs something.\ntrue\n",
 }
@@ -112,6 +114,9 @@ FAULTS = [
     ("docs", "README.md", "tools/run", "tools/walk", "a link to tools/walk"),
     ("docs", "README.md", "int main() {}", "int main();", "which is compiled and run"),
     ("headers", FACTS, "#pragma once", "", "does not compile alone"),
+    ("docs", "core/docs/waiting.md", "return wait();", "return await();", "no part of any program"),
+    ("docs", "core/docs/waiting.md", "[bus](../../tests/examples/bus.cpp)", "", "nor linked"),
+    ("docs", "tests/examples/bus.cpp", "{\n", "{\n" + 40 * "    wait();\n", "40 lines or more"),
     ("reference", WAIT, "    /// @param other that one\n", "", "parameter 'other'"),
     ("reference", WAIT, "@param one", "@param won", "argument 'won'"),
     ("reference", WAIT, "    /// Waits.\n", "", "Member wait() (function)"),
