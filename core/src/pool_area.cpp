@@ -35,40 +35,24 @@ bool owner_has_several_cpus() noexcept {
     return ::sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) > 1;
 }
 
-struct Offsets {
-    std::size_t lines;
-    std::size_t reports;
-    std::size_t tasks;
-    std::size_t end;
-};
-
-constexpr Offsets offsets_of(std::uint32_t workers) noexcept {
-    Offsets offsets{};
-    offsets.lines = sizeof(shm::PoolLayout);
-    offsets.reports = offsets.lines + workers * sizeof(shm::WorkerLayout);
-    offsets.tasks = offsets.reports + workers * PoolArea::kReports * sizeof(shm::ReportEntry);
-    offsets.end = offsets.tasks + PoolArea::kTasks * sizeof(shm::TaskLayout);
-    return offsets;
-}
-
 std::shared_ptr<shm::Segment> make_segment(std::uint32_t workers, const MemoryOptions& memory) {
-    const Offsets offsets = offsets_of(workers);
+    const shm::PoolShape shape{workers};
     shm::SegmentSpec spec;
     spec.kind = shm::SegmentKind::pool;
-    spec.layout_signature = shm::fnv1a("sluice pool: words, lines, reports, tasks");
+    spec.layout_signature = shm::PoolShape::layout_signature();
     spec.type_text = "a pool's table";
     spec.capacity = PoolArea::kTasks;
     spec.element_bytes = sizeof(shm::TaskLayout);
     spec.member_capacity = 1;
-    spec.body_bytes = offsets.end;
+    spec.body_bytes = shape.bytes();
     shm::Failure failure;
-    auto segment = shm::Segment::create(
-        {}, spec, memory, 0600, failure, [&offsets, workers](shm::Segment& made) {
+    auto segment =
+        shm::Segment::create({}, spec, memory, 0600, failure, [&shape](shm::Segment& made) {
             // Fresh memory is zero: tasks are FREE(0), the rings hold no report of any lap.
-            new (made.body()) shm::PoolLayout{};
-            for (std::uint32_t index = 0; index < workers; ++index) {
-                auto* line = new (made.body() + offsets.lines + index * sizeof(shm::WorkerLayout))
-                    shm::WorkerLayout{};
+            (new (made.body()) shm::PoolLayout{})->workers = shape.workers;
+            std::byte* const lines = made.body() + shape.lines_offset();
+            for (std::uint32_t index = 0; index < shape.workers; ++index) {
+                auto* line = new (lines + index * sizeof(shm::WorkerLayout)) shm::WorkerLayout{};
                 // relaxed: nobody else is there yet
                 line->current.store(shm::WorkerLayout::kNoTask, std::memory_order_relaxed);
                 line->node.store(-1, std::memory_order_relaxed);  // as above
@@ -87,12 +71,12 @@ PoolArea::PoolArea(std::uint32_t workers, Wait wait, const MemoryOptions& memory
       may_spin_(owner_has_several_cpus()),
       queue_(make_queue(wait, memory)),
       segment_(make_segment(workers, memory)) {
-    const Offsets offsets = offsets_of(workers);
+    const shm::PoolShape shape{workers};
     std::byte* const body = segment_->body();
     pool_ = reinterpret_cast<shm::PoolLayout*>(body);
-    lines_ = reinterpret_cast<shm::WorkerLayout*>(body + offsets.lines);
-    reports_ = reinterpret_cast<shm::ReportEntry*>(body + offsets.reports);
-    tasks_ = reinterpret_cast<shm::TaskLayout*>(body + offsets.tasks);
+    lines_ = reinterpret_cast<shm::WorkerLayout*>(body + shape.lines_offset());
+    reports_ = reinterpret_cast<shm::ReportEntry*>(body + shape.reports_offset());
+    tasks_ = reinterpret_cast<shm::TaskLayout*>(body + shape.tasks_offset());
 }
 
 void PoolArea::put(std::uint64_t number) const {

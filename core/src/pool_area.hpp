@@ -19,11 +19,9 @@ namespace sluice::detail {
 
 class PoolArea {
  public:
-    static constexpr std::uint32_t kTasks = 4096;
-    // A number may be in the queue twice, a report in a ring: once more for each death that nobody
-    // has looked at yet.
-    static constexpr std::uint64_t kQueueCapacity = 2ULL * kTasks;
-    static constexpr std::uint64_t kReports = 2ULL * kTasks;
+    static constexpr std::uint32_t kTasks = shm::PoolShape::kTasks;
+    static constexpr std::uint64_t kReports = shm::PoolShape::kReports;
+    static constexpr std::uint64_t kQueueCapacity = kReports;  // for the same reason
 
     /// Errors: std::system_error: no memory.
     PoolArea(std::uint32_t workers, Wait wait, const MemoryOptions& memory);

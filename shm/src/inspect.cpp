@@ -35,17 +35,24 @@ std::string first_line(const std::string& path) {
     return line;
 }
 
-// The state letter of /proc/PID/task/TID/stat; 0 where there is no such thread.
-char state_of(std::int32_t pid, std::int32_t thread) {
+}  // namespace
+
+char inspection::state_of(std::int32_t pid, std::int32_t thread) {
     const std::string text = first_line("/proc/" + std::to_string(pid) + "/task/" +
                                         std::to_string(thread != 0 ? thread : pid) + "/stat");
     const std::size_t end = text.rfind(')');
     return end == std::string::npos || end + 2 >= text.size() ? '\0' : text[end + 2];
 }
 
+std::string inspection::name_of(std::int32_t pid) {
+    return first_line("/proc/" + std::to_string(pid) + "/comm");
+}
+
+namespace {
+
 void describe(Participant& participant) {
-    participant.name = first_line("/proc/" + std::to_string(participant.pid) + "/comm");
-    const char state = state_of(participant.pid, participant.thread);
+    participant.name = inspection::name_of(participant.pid);
+    const char state = inspection::state_of(participant.pid, participant.thread);
     if (state == 'T' || state == 't') {
         participant.vitality = Vitality::stopped;
     }
@@ -195,6 +202,10 @@ bool Inspection::holds_content() const noexcept {
         case SegmentKind::pipe:
         case SegmentKind::byte_pipe:
             return !facts.body_known || unread() != 0;
+        case SegmentKind::dict:
+        case SegmentKind::list:
+        case SegmentKind::manager:
+            return !facts.body_known || !damages.empty() || gauges.front().value != 0;
         default:
             return true;
     }
@@ -303,13 +314,8 @@ bool Inspector::read_header(Failure& failure) {
     facts_.inode = info.st_ino;
     registry_nonce_ = header.u64(offsetof(SegmentLayout, registry_nonce));
     members_offset_ = header.u64(offsetof(SegmentLayout, members_offset));
-    for (std::size_t at = 0; at + 1 < SegmentLayout::kTypeTextBytes; ++at) {
-        const char letter = header.at<char>(offsetof(SegmentLayout, type_text) + at);
-        if (letter == '\0') {
-            break;
-        }
-        facts_.type_text += letter >= ' ' && letter <= '~' ? letter : '?';
-    }
+    facts_.type_text = inspection::printable(header, offsetof(SegmentLayout, type_text),
+                                             SegmentLayout::kTypeTextBytes);
     if (facts_.member_capacity == 0 || facts_.member_capacity > kMembersMax ||
         members_offset_ != round_up(sizeof(SegmentLayout), kIsolationBytes) ||
         facts_.body_offset % kIsolationBytes != 0 ||
@@ -322,8 +328,10 @@ bool Inspector::read_header(Failure& failure) {
                       " bytes, the file has " + std::to_string(file_bytes));
     }
     facts_.body_bytes = facts_.total_bytes - facts_.body_offset;
-    facts_.body_known =
-        inspection::knows_body(facts_, header.u64(offsetof(SegmentLayout, layout_signature)));
+    const std::uint64_t signature = header.u64(offsetof(SegmentLayout, layout_signature));
+    facts_.body_known = inspection::knows_layout(facts_, signature);
+    facts_.body_fits = !facts_.body_known || inspection::fits(*this, signature);
+    facts_.body_known = facts_.body_known && facts_.body_fits;
     return true;
 }
 
@@ -335,12 +343,8 @@ Inspection Inspector::look() const {
         constexpr std::uint64_t kBlockBytes = 512;
         seen.facts.bytes_allocated = static_cast<std::uint64_t>(info.st_blocks) * kBlockBytes;
     }
-    // Asks whether an exclusive lock would be refused; takes none.
-    struct flock request {};
-    request.l_type = F_WRLCK;
-    request.l_whence = SEEK_SET;
-    request.l_len = 1;
-    seen.facts.in_use = fcntl(descriptor_, F_OFD_GETLK, &request) == 0 && request.l_type != F_UNLCK;
+    // Without a name it is there only because somebody has it.
+    seen.facts.in_use = info.st_nlink == 0 || is_locked(0, 1);
 
     const bool is_pipe = inspection::is_pipe(facts_.kind);
     if (is_pipe) {
@@ -385,12 +389,24 @@ Inspection Inspector::look() const {
     }
     if (facts_.body_known) {
         inspection::decode_body(*this, seen);
+    } else if (!facts_.body_fits) {
+        seen.damages.emplace_back("the numbers in its header do not fit its size");
     } else {
         seen.doubts.emplace_back(
             "only header and members can be read: this build does not know "
             "the layout of its body");
     }
     return seen;
+}
+
+// Asks whether an exclusive lock would be refused; takes none.
+bool Inspector::is_locked(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    struct flock request {};
+    request.l_type = F_WRLCK;
+    request.l_whence = SEEK_SET;
+    request.l_start = static_cast<off_t>(offset);
+    request.l_len = static_cast<off_t>(bytes);
+    return fcntl(descriptor_, F_OFD_GETLK, &request) == 0 && request.l_type != F_UNLCK;
 }
 
 std::uint64_t Inspector::page_bytes() const noexcept {
@@ -410,8 +426,10 @@ PageReport Inspector::pages() const {
     }
     // The kernel tells of pages that this process has mapped: so they are, without a load of ours,
     // where there are any (a fault in a hole would make one). A file that was cut is an error here.
+    // Holes are not asked about: what may grow to 64 GiB has millions of absent pages.
     auto* base = static_cast<char*>(mapped);
     off_t at = 0;
+    std::size_t pages_found = 0;
     while (at < static_cast<off_t>(bytes)) {
         const off_t data = lseek(descriptor_, at, SEEK_DATA);
         if (data < 0 || data >= static_cast<off_t>(bytes)) {
@@ -421,11 +439,21 @@ PageReport Inspector::pages() const {
         hole = hole < 0 ? static_cast<off_t>(bytes) : std::min(hole, static_cast<off_t>(bytes));
         const auto page = static_cast<off_t>(sysconf(_SC_PAGESIZE));
         const off_t first = data / page * page;
-        static_cast<void>(
-            madvise(base + first, static_cast<std::size_t>(hole - first), kPopulateRead));
+        const auto length = static_cast<std::size_t>(hole - first);
+        static_cast<void>(madvise(base + first, length, kPopulateRead));
+        const NodeReport part = read_placement(base + first, length, {});
+        report.nodes.policy = part.policy;
+        if (report.nodes.pages_on_node.size() < part.pages_on_node.size()) {
+            report.nodes.pages_on_node.resize(part.pages_on_node.size());
+        }
+        for (std::size_t node = 0; node < part.pages_on_node.size(); ++node) {
+            report.nodes.pages_on_node[node] += part.pages_on_node[node];
+            pages_found += part.pages_on_node[node];
+        }
         at = std::max(hole, data + 1);
     }
-    report.nodes = read_placement(mapped, bytes, {});
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    report.nodes.pages_absent = round_up(bytes, page) / page - pages_found;
     std::ifstream maps("/proc/self/smaps");
     char begin[32];
     *std::to_chars(begin, begin + sizeof begin - 1, reinterpret_cast<std::uintptr_t>(mapped), 16)
@@ -441,6 +469,18 @@ PageReport Inspector::pages() const {
     }
     munmap(mapped, bytes);
     return report;
+}
+
+bool begins_as_segment(const std::string& path) noexcept {
+    const int descriptor =
+        ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0) {
+        return false;
+    }
+    std::uint64_t magic = 0;
+    const bool is_read = pread(descriptor, &magic, sizeof magic, 0) == sizeof magic;
+    close(descriptor);
+    return is_read && magic == SegmentLayout::kMagic;
 }
 
 std::vector<std::string> list_named_segments() {

@@ -3,17 +3,22 @@
 
 #include <bit>
 
+#include "sluice/shm/array_word.hpp"
 #include "sluice/shm/barrier_word.hpp"
 #include "sluice/shm/byte_ring.hpp"
 #include "sluice/shm/condition_word.hpp"
+#include "sluice/shm/dict_table.hpp"
+#include "sluice/shm/directory.hpp"
 #include "sluice/shm/event_word.hpp"
 #include "sluice/shm/guarded_word.hpp"
+#include "sluice/shm/list_table.hpp"
 #include "sluice/shm/lock_word.hpp"
 #include "sluice/shm/mpmc_ring.hpp"
 #include "sluice/shm/pipe_ends.hpp"
 #include "sluice/shm/rw_lock_word.hpp"
 #include "sluice/shm/semaphore_word.hpp"
 #include "sluice/shm/spsc_ring.hpp"
+#include "sluice/shm/task_word.hpp"
 
 namespace sluice::shm {
 
@@ -42,6 +47,10 @@ std::string to_string(const Holding& holding) {
             return "waits";
         case HoldKind::notified:
             return "was notified";
+        case HoldKind::stripe:
+            return "is changing stripe " + index;
+        case HoldKind::steps:
+            return "is changing several keys in one step";
         case HoldKind::end:
             break;
     }
@@ -52,13 +61,6 @@ namespace inspection {
 namespace {
 
 constexpr std::uint64_t kSlotsLookedAtMax = 1ULL << 20U;
-
-void note_sleepers(const Bytes& body, std::size_t event_count, std::string_view who,
-                   Inspection& seen) {
-    if ((body.u32(event_count) & EventCountLayout::kSleepers) != 0) {
-        seen.sleepers.push_back(who);
-    }
-}
 
 void decode_queue(const Inspector& inspector, Inspection& seen) {
     const SegmentFacts& facts = seen.facts;
@@ -232,31 +234,10 @@ void decode_pipe(const Inspector& inspector, Inspection& seen) {
     }
 }
 
-void decode_lock(const Bytes& body, std::string_view sleepers, Inspection& seen) {
-    const LockControl word{body.u32(offsetof(LockWordLayout, word))};
-    if (word.owner() != kNobody) {
-        const std::uint32_t depth = body.u32(offsetof(LockWordLayout, depth));
-        const bool again = seen.facts.kind == SegmentKind::rlock;
-        seen.holdings.push_back(
-            {HoldKind::lock, word.owner(), 0, again && depth > 0 ? depth : 1, word.word});
-    }
-    const std::uint32_t heir = body.u32(offsetof(LockWordLayout, heir));
-    if (const auto id = static_cast<MemberId>(heir); id != kNobody) {
-        seen.holdings.push_back({HoldKind::heir, id, 0, 1, heir});
-    }
-    if (word.is_abandoned()) {
-        seen.marks.push_back("abandoned");
-    }
-    if (word.is_reserved()) {
-        seen.marks.push_back("reserved");
-    }
-    note_sleepers(body, offsetof(LockWordLayout, sleepers), sleepers, seen);
-}
-
 void decode_rw_lock(const Inspector& inspector, Inspection& seen) {
     const Bytes body(inspector, seen.facts.body_offset,
                      RwLockWord::bytes(seen.facts.member_capacity));
-    decode_lock(body, "writers", seen);
+    decode_lock(body, {.sleepers = "writers"}, seen);
     if ((body.u32(offsetof(RwLockLayout, fallen)) & RwLockLayout::kFallen) != 0) {
         seen.marks.push_back("abandoned by a reader");
     }
@@ -348,7 +329,7 @@ void decode_condition(const Inspector& inspector, Inspection& seen) {
 
 void decode_guarded(const Inspector& inspector, Inspection& seen) {
     const Bytes body(inspector, seen.facts.body_offset, offsetof(GuardedLayout, buffers));
-    decode_lock(body, "writers", seen);
+    decode_lock(body, {.sleepers = "writers"}, seen);
     std::erase(seen.marks, "abandoned");  // of no account: the value is the last committed
     seen.counters.emplace_back("version", body.u64(offsetof(GuardedLayout, version)));
 }
@@ -367,14 +348,96 @@ bool is_pipe(SegmentKind kind) noexcept {
     return kind == SegmentKind::pipe || kind == SegmentKind::byte_pipe;
 }
 
-bool knows_body(const SegmentFacts& facts, std::uint64_t layout_signature) noexcept {
-    const auto is = [&](std::uint64_t body, std::size_t bytes) {
-        return layout_signature == segment_layout_signature(body) && bytes <= facts.body_bytes;
+void note_sleepers(const Bytes& body, std::size_t event_count, std::string_view who,
+                   Inspection& seen) {
+    if ((body.u32(event_count) & EventCountLayout::kSleepers) != 0) {
+        seen.sleepers.push_back(who);
+    }
+}
+
+std::string printable(const Bytes& bytes, std::size_t offset, std::size_t bytes_max) {
+    std::string text;
+    for (std::size_t at = 0; at + 1 < bytes_max; ++at) {
+        const char letter = bytes.at<char>(offset + at);
+        if (letter == '\0') {
+            break;
+        }
+        text += letter >= ' ' && letter <= '~' ? letter : '?';
+    }
+    return text;
+}
+
+void decode_lock(const Bytes& body, const LockPlace& place, Inspection& seen) {
+    const auto at = [&](std::size_t field) { return body.u32(place.offset + field); };
+    const LockControl word{at(offsetof(LockWordLayout, word))};
+    if (word.owner() != kNobody) {
+        const std::uint32_t depth = at(offsetof(LockWordLayout, depth));
+        const bool again = seen.facts.kind == SegmentKind::rlock;
+        seen.holdings.push_back(
+            {place.held, word.owner(), place.index, again && depth > 0 ? depth : 1, word.word});
+    }
+    const std::uint32_t heir = at(offsetof(LockWordLayout, heir));
+    if (const auto id = static_cast<MemberId>(heir); id != kNobody) {
+        seen.holdings.push_back({HoldKind::heir, id, place.index, 1, heir});
+    }
+    if (word.is_abandoned()) {
+        seen.marks.push_back("abandoned");
+    }
+    if (word.is_reserved()) {
+        seen.marks.push_back("reserved");
+    }
+    note_sleepers(body, place.offset + offsetof(LockWordLayout, sleepers), place.sleepers, seen);
+}
+
+bool knows_layout(const SegmentFacts& facts, std::uint64_t layout_signature) noexcept {
+    const auto is = [&](std::uint64_t body) {
+        return layout_signature == segment_layout_signature(body);
     };
     switch (facts.kind) {
         case SegmentKind::queue:
-            return is(MpmcRing::layout_signature(), 0) &&
-                   MpmcRing::fits(queue_shape(facts), facts.body_bytes);
+            return is(MpmcRing::layout_signature());
+        case SegmentKind::pipe:
+        case SegmentKind::byte_pipe: {
+            PipeShape shape;
+            return find_pipe_shape(facts, layout_signature, shape);
+        }
+        case SegmentKind::lock:
+        case SegmentKind::rlock:
+            return is(LockWord::layout_signature());
+        case SegmentKind::rw_lock:
+            return is(RwLockWord::layout_signature());
+        case SegmentKind::semaphore:
+        case SegmentKind::bounded_semaphore:
+            return is(SemaphoreWord::layout_signature());
+        case SegmentKind::event:
+            return is(EventWord::layout_signature());
+        case SegmentKind::condition:
+            return is(ConditionWord::layout_signature());
+        case SegmentKind::barrier:
+            return is(BarrierWord::layout_signature());
+        case SegmentKind::guarded:
+        case SegmentKind::value:
+            return is(GuardedWord::layout_signature());
+        case SegmentKind::array:
+            return is(ArrayWord::layout_signature());
+        case SegmentKind::dict:
+            return is(DictTable::layout_signature());
+        case SegmentKind::list:
+            return is(ListTable::layout_signature());
+        case SegmentKind::pool:
+            return is(PoolShape::layout_signature());
+        case SegmentKind::manager:
+            return is(Directory::layout_signature());
+    }
+    return false;
+}
+
+bool fits(const Inspector& inspector, std::uint64_t layout_signature) noexcept {
+    const SegmentFacts& facts = inspector.facts();
+    const auto has = [&](std::size_t bytes) { return bytes <= facts.body_bytes; };
+    switch (facts.kind) {
+        case SegmentKind::queue:
+            return MpmcRing::fits(queue_shape(facts), facts.body_bytes);
         case SegmentKind::pipe:
         case SegmentKind::byte_pipe: {
             PipeShape shape;
@@ -382,27 +445,35 @@ bool knows_body(const SegmentFacts& facts, std::uint64_t layout_signature) noexc
         }
         case SegmentKind::lock:
         case SegmentKind::rlock:
-            return is(LockWord::layout_signature(), sizeof(LockWordLayout));
+            return has(sizeof(LockWordLayout));
         case SegmentKind::rw_lock:
-            return is(RwLockWord::layout_signature(), RwLockWord::bytes(facts.member_capacity));
+            return has(RwLockWord::bytes(facts.member_capacity));
         case SegmentKind::semaphore:
         case SegmentKind::bounded_semaphore:
             return facts.capacity <= SemaphoreWord::kLimitMax &&
-                   is(SemaphoreWord::layout_signature(), 0) &&
                    SemaphoreWord::fits(semaphore_shape(facts), facts.body_bytes);
         case SegmentKind::event:
-            return is(EventWord::layout_signature(), EventWord::bytes());
+            return has(EventWord::bytes());
         case SegmentKind::condition:
-            return is(ConditionWord::layout_signature(),
-                      ConditionWord::bytes(facts.member_capacity));
+            return has(ConditionWord::bytes(facts.member_capacity));
         case SegmentKind::barrier:
-            return is(BarrierWord::layout_signature(), BarrierWord::bytes(facts.member_capacity));
+            return has(BarrierWord::bytes(facts.member_capacity));
         case SegmentKind::guarded:
-            return facts.element_bytes <= facts.body_bytes &&
-                   is(GuardedWord::layout_signature(), GuardedWord::bytes(facts.element_bytes));
-        default:
-            return false;
+        case SegmentKind::value:
+            return has(facts.element_bytes) && has(GuardedWord::bytes(facts.element_bytes));
+        case SegmentKind::array:
+            return facts.element_bytes != 0 && has(facts.element_bytes) && has(facts.capacity) &&
+                   facts.capacity <= facts.body_bytes / facts.element_bytes &&
+                   has(ArrayWord::bytes(facts.capacity, facts.element_bytes));
+        case SegmentKind::dict:
+        case SegmentKind::list:
+            return arena_fits(inspector);
+        case SegmentKind::pool:
+            return pool_fits(inspector);
+        case SegmentKind::manager:
+            return has(Directory::bytes());
     }
+    return false;
 }
 
 std::vector<PipeEnd> pipe_ends(const Inspector& inspector) {
@@ -437,7 +508,7 @@ void decode_body(const Inspector& inspector, Inspection& seen) {
         case SegmentKind::lock:
         case SegmentKind::rlock:
             return decode_lock(Bytes(inspector, seen.facts.body_offset, sizeof(LockWordLayout)),
-                               "waiters", seen);
+                               {.sleepers = "waiters"}, seen);
         case SegmentKind::rw_lock:
             return decode_rw_lock(inspector, seen);
         case SegmentKind::semaphore:
@@ -450,9 +521,18 @@ void decode_body(const Inspector& inspector, Inspection& seen) {
         case SegmentKind::barrier:
             return decode_barrier(inspector, seen);
         case SegmentKind::guarded:
+        case SegmentKind::value:
             return decode_guarded(inspector, seen);
-        default:
-            return;
+        case SegmentKind::array:
+            return decode_array(inspector, seen);
+        case SegmentKind::dict:
+            return decode_dict(inspector, seen);
+        case SegmentKind::list:
+            return decode_list(inspector, seen);
+        case SegmentKind::pool:
+            return decode_pool(inspector, seen);
+        case SegmentKind::manager:
+            return decode_manager(inspector, seen);
     }
 }
 

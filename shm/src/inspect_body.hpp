@@ -33,7 +33,9 @@ class Bytes {
 };
 
 /// Whether the body of that kind is laid out as this build knows it.
-bool knows_body(const SegmentFacts& facts, std::uint64_t layout_signature) noexcept;
+bool knows_layout(const SegmentFacts& facts, std::uint64_t layout_signature) noexcept;
+/// Whether what the header says has room in the body. Of a known layout.
+bool fits(const Inspector& inspector, std::uint64_t layout_signature) noexcept;
 
 /// Fills in flows, counters, marks, sleepers and holdings. `pipe_ends` of a pipe are participants.
 void decode_body(const Inspector& inspector, Inspection& inspection);
@@ -46,5 +48,33 @@ struct PipeEnd {
 };
 std::vector<PipeEnd> pipe_ends(const Inspector& inspector);
 bool is_pipe(SegmentKind kind) noexcept;
+
+/// Says so where somebody sleeps on that eventcount.
+void note_sleepers(const Bytes& body, std::size_t event_count, std::string_view who,
+                   Inspection& seen);
+/// A text that ends with a zero; '?' for what cannot be printed.
+std::string printable(const Bytes& bytes, std::size_t offset, std::size_t bytes_max);
+
+/// A lock of a body: who has it, who is next, whether somebody sleeps on it.
+struct LockPlace {
+    std::size_t offset{};
+    HoldKind held{HoldKind::lock};
+    std::uint64_t index{};
+    std::string_view sleepers{};
+};
+void decode_lock(const Bytes& body, const LockPlace& place, Inspection& seen);
+
+/// The state letter of /proc/PID/task/TID/stat; 0 where there is no such thread.
+char state_of(std::int32_t pid, std::int32_t thread);
+std::string name_of(std::int32_t pid);
+
+// inspect_store.cpp: what stores values, and objects.
+bool arena_fits(const Inspector& inspector) noexcept;
+bool pool_fits(const Inspector& inspector) noexcept;
+void decode_array(const Inspector& inspector, Inspection& seen);
+void decode_dict(const Inspector& inspector, Inspection& seen);
+void decode_list(const Inspector& inspector, Inspection& seen);
+void decode_pool(const Inspector& inspector, Inspection& seen);
+void decode_manager(const Inspector& inspector, Inspection& seen);
 
 }  // namespace sluice::shm::inspection

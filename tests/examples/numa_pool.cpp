@@ -8,7 +8,7 @@ static double price(int strike) {
 }
 
 int main() {
-    // One worker a core, the second threads of a core left idle; what the process may use decides.
+    // One worker a core, with all the threads of that core; of the CPUs that this process may use.
     const sluice::Placement placement{.policy = sluice::Policy::per_core};
     const auto plan = sluice::plan(sluice::Topology::system(), placement, 2);
     sluice::Pool pool({.workers = 2, .placement = placement});

@@ -9,31 +9,24 @@
 #include <tuple>
 #include <vector>
 
-namespace {
-
 using Message = std::tuple<int, std::string, std::string>;
 
-void func(const std::string& name, const sluice::Queue<Message>& q) {
+static void func(const std::string& name, const sluice::Queue<Message>& q) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     std::cout << "SubProcess " << name << std::endl;
     q.put({42, name, "hello"});
 }
 
-void print(const Message& message) {
+static void print(const Message& message) {
     const auto& [number, name, greeting] = message;
     std::cout << '[' << number << ", '" << name << "', '" << greeting << "']" << std::endl;
 }
-
-}  // namespace
 
 int main() {
     const sluice::Queue<Message> q;
     std::vector<sluice::Process> processes;
     for (int idx = 0; idx < 3; ++idx) {
-        processes.emplace_back(func, "user_" + std::to_string(idx), q);
-    }
-    for (auto& p : processes) {
-        p.start();
+        processes.emplace_back(func, "user_" + std::to_string(idx), q).start();
     }
     print(q.get());
     print(q.get());

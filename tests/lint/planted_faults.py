@@ -51,9 +51,29 @@ struct WordLayout {
 #pragma once
 
 #include "sluice/shm/waiting.hpp"
+
+namespace sluice {
+/// What is waited for. wait_ns: how long at most.
+struct Bus {
+    int wait_ns{};
+
+    /// Waits.
+    void wait();
+    bool try_wait();
+
+    /// Waits for one of two.
+    /// @param one this one
+    /// @param other that one
+    void wait(int one, int other);
+};
+}  // namespace sluice
 """,
+    "core/README.md": "# core\n\n[waiting](docs/waiting.md)\n",
+    "core/docs/waiting.md": "# Waiting\n\n[bus](../../tests/examples/bus.cpp)\n\n"
+    "```cpp\nreturn wait();\n```\n",
     "core/src/topology.cpp": "// The machine. The only user of hwloc.\n#include <hwloc.h>\n",
     "README.md": "# It\n\n[run](tools/run)\n\n```cpp\nint main() {}\n```\n",
+    "tests/examples/bus.cpp": "// Waits for a bus.\nint main() {\n    return wait();\n}\n",
     "tests/examples/readme.cpp": "// The README's example.\nint main() {}\n",
     "tools/run": "#!/bin/sh\n# Runs something.\ntrue\n",
 }
@@ -94,6 +114,17 @@ FAULTS = [
     ("docs", "README.md", "tools/run", "tools/walk", "a link to tools/walk"),
     ("docs", "README.md", "int main() {}", "int main();", "which is compiled and run"),
     ("headers", FACTS, "#pragma once", "", "does not compile alone"),
+    ("docs", "core/docs/waiting.md", "return wait();", "return await();", "no part of any program"),
+    ("docs", "core/docs/waiting.md", "[bus](../../tests/examples/bus.cpp)", "", "nor linked"),
+    ("docs", "tests/examples/bus.cpp", "{\n", "{\n" + 40 * "    wait();\n", "40 lines or more"),
+    ("reference", WAIT, "    /// @param other that one\n", "", "parameter 'other'"),
+    ("reference", WAIT, "@param one", "@param won", "argument 'won'"),
+    ("reference", WAIT, "    /// Waits.\n", "", "Member wait() (function)"),
+    ("reference", WAIT, "    bool try_wait", "\n    bool try_wait", "Member try_wait() (function)"),
+    ("reference", WAIT, " wait_ns: how long at most.", "", "Member wait_ns (variable)"),
+    ("reference", WAIT, "/// What is waited for. wait_ns: how long at most.\n", "",
+     "Compound sluice::Bus"),
+    ("reference", "core/README.md", "docs/waiting.md", "docs/sleeping.md", "docs/sleeping.md"),
 ]
 
 
@@ -115,7 +146,7 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as root:
         plant(root, CLEAN)
-        for check in ("orders", "style", "layers", "headers", "docs"):
+        for check in ("orders", "style", "layers", "headers", "docs", "reference"):
             code, output = run(check, root)
             if code != 0:
                 failures += 1

@@ -45,7 +45,7 @@ run("building the consumer" ${CMAKE_COMMAND} --build ${WORK}/build)
 foreach(program process_function process_subclass)
   sluice_check_example(${WORK}/build/processes/${program} ${WORK}/examples/${program}.expected)
 endforeach()
-foreach(program queue pipe)
+foreach(program queue pipe manager)
   sluice_check_example(${WORK}/build/exchange/${program} ${WORK}/examples/${program}.expected)
 endforeach()
 

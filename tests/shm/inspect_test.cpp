@@ -13,11 +13,15 @@
 #include <iterator>
 #include <random>
 
+#include "sluice/shm/array_word.hpp"
 #include "sluice/shm/barrier_word.hpp"
 #include "sluice/shm/byte_ring.hpp"
 #include "sluice/shm/condition_word.hpp"
+#include "sluice/shm/dict_table.hpp"
+#include "sluice/shm/directory.hpp"
 #include "sluice/shm/event_word.hpp"
 #include "sluice/shm/guarded_word.hpp"
+#include "sluice/shm/list_table.hpp"
 #include "sluice/shm/mpmc_ring.hpp"
 #include "sluice/shm/pipe_ends.hpp"
 #include "sluice/shm/rw_lock_word.hpp"
@@ -294,6 +298,74 @@ TEST(Inspector, SurvivesRandomBytesBehindEveryKindOfHeader) {
         decoded += open_good(name.path()).facts().body_known ? 1U : 0U;
     }
     EXPECT_GT(decoded, 600U) << "few were taken for what they say";
+}
+
+TEST(Inspector, SurvivesRandomBytesInWhatStoresValues) {
+    const FreshName name("inspect");
+    make_queue(name.name());
+    std::vector<char> good = contents(name.path());
+    good.resize(512U << 10U);
+    std::mt19937_64 random(test::announce_seed());
+    struct Layout {
+        SegmentKind kind;
+        std::uint64_t signature;
+    };
+    const Layout layouts[]{
+        {SegmentKind::dict, DictTable::layout_signature()},
+        {SegmentKind::list, ListTable::layout_signature()},
+        {SegmentKind::array, ArrayWord::layout_signature()},
+        {SegmentKind::value, GuardedWord::layout_signature()},
+        {SegmentKind::manager, Directory::layout_signature()},
+    };
+    const auto write = [&](std::vector<char>& bytes, std::size_t at, std::uint64_t word) {
+        std::memcpy(bytes.data() + at, &word, sizeof word);
+    };
+    std::size_t damaged = 0;
+    constexpr unsigned kRounds = 100;
+    for (unsigned round = 0; round < kRounds; ++round) {
+        std::vector<char> bytes = good;
+        for (std::size_t at = sizeof(SegmentLayout); at < bytes.size();
+             at += sizeof(std::uint64_t)) {
+            write(bytes, at, random() & random());
+        }
+        const Layout& layout = layouts[round % std::size(layouts)];
+        const auto kind = static_cast<std::uint32_t>(layout.kind);
+        std::memcpy(bytes.data() + offsetof(SegmentLayout, kind), &kind, sizeof kind);
+        write(bytes, offsetof(SegmentLayout, layout_signature),
+              segment_layout_signature(layout.signature));
+        write(bytes, offsetof(SegmentLayout, total_bytes), bytes.size());
+        write(bytes, offsetof(SegmentLayout, capacity), 64);
+        write(bytes, offsetof(SegmentLayout, element_bytes), 8);
+        std::uint64_t body = 0;
+        std::memcpy(&body, good.data() + offsetof(SegmentLayout, body_offset), sizeof body);
+        if (layout.kind == SegmentKind::dict || layout.kind == SegmentKind::list) {
+            write(bytes, body + offsetof(ArenaLayout, units_max), 16);
+        }
+        write_file(name.path(), bytes);
+        look_at_all_of_it(name.path());
+        const Inspector sut = open_good(name.path());
+        EXPECT_TRUE(sut.facts().body_known) << to_string(layout.kind);
+        damaged += sut.look().damages.empty() ? 0U : 1U;
+    }
+    EXPECT_GE(damaged, 3 * kRounds / std::size(layouts)) << "random bytes were taken for sound";
+}
+
+TEST(Inspector, AsksTheKernelOnlyAboutPagesThatAreThere) {
+    const FreshName name("inspect");
+    make_queue(name.name());
+    std::vector<char> bytes = contents(name.path());
+    const std::uint64_t huge = 1ULL << 40U;
+    std::memcpy(bytes.data() + offsetof(SegmentLayout, total_bytes), &huge, sizeof huge);
+    write_file(name.path(), bytes);
+    ASSERT_EQ(truncate(name.path().c_str(), static_cast<off_t>(huge)), 0);
+    // A look at each of its pages would take minutes.
+    const PageReport pages = open_good(name.path()).pages();
+    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    std::size_t found = pages.nodes.pages_absent;
+    for (const std::size_t count : pages.nodes.pages_on_node) {
+        found += count;
+    }
+    EXPECT_EQ(found, huge / page);
 }
 
 TEST(Inspector, SurvivesAFileThatIsCutWhileItIsLookedAt) {

@@ -69,6 +69,23 @@ TEST_F(Bench, DrawsResultsAsOnePageThatNeedsNothingElse) {
     EXPECT_EQ(text_of(path("b.html")), page);
 }
 
+TEST_F(Bench, WritesEachPlotAsAPictureThatNeedsNoPage) {
+    const Ran ran = sluice_command({"bench", "--from", SLUICE_BENCH_RESULTS, "--out",
+                                    path("a.html"), "--pictures", path("pictures")});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    std::size_t pictures = 0;
+    for (const auto& entry : fs::directory_iterator(folder / "pictures")) {
+        const std::string svg = text_of(entry.path().string());
+        EXPECT_TRUE(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ")) << entry;
+        EXPECT_TRUE(svg.ends_with("</svg>\n")) << entry;
+        EXPECT_NE(svg.find("--ours:"), svg.npos) << "without colours";
+        EXPECT_EQ(svg.find("margin:"), svg.npos) << "it is moved out of its own frame";
+        ++pictures;
+    }
+    EXPECT_EQ(pictures, 3U + 3U + 1U);
+    EXPECT_TRUE(fs::exists(folder / "pictures/Pipe_RoundTrip-by-payload_bytes.svg"));
+}
+
 TEST_F(Bench, RunsTheProgramsAndSaysWhereThePageIs) {
     write_program("one_bench");
     write_program("two_bench");

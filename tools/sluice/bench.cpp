@@ -23,6 +23,7 @@ struct BenchOptions {
     std::string only{"."};
     std::vector<std::string> from{};
     std::string out{"sluice-bench.html"};
+    std::string pictures{};
     double seconds{2.0};
     bool quick{};
     bool json{};
@@ -162,6 +163,13 @@ int run(const BenchOptions& options) {
     const fs::path json_path = fs::path(options.out).replace_extension(".json");
     write(options.out, page);
     write(json_path, Json(runs).dump(1) + "\n");
+    if (!options.pictures.empty()) {
+        std::error_code ignored;  // write() tells
+        fs::create_directories(options.pictures, ignored);
+        for (const Picture& picture : bench_pictures(runs)) {
+            write(fs::path(options.pictures) / picture.file, picture.svg);
+        }
+    }
     if (options.json) {
         print_json({{"page", options.out}, {"json", json_path.string()}, {"runs", runs.size()}});
     } else {
@@ -187,6 +195,8 @@ void add_bench(CLI::App& app, int& exit_code) {
     command.add_option("--from", options->from, "Draw these results; run nothing");
     command.add_option("--out", options->out, "The page; its JSON lies beside it")
         .capture_default_str();
+    command.add_option("--pictures", options->pictures,
+                       "Also each plot as an SVG file of its own, in this folder");
     add_json(command, options->json);
     command.callback([options, &exit_code] { exit_code = run(*options); });
 }

@@ -16,14 +16,22 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kStyle = R"(
+constexpr std::string_view kColours = R"(
 :root{--ink:#1b1f24;--soft:#57606a;--paper:#fff;--rule:#d8dee4;--ours:#0969da;--bad:#b35900;--good:#1a7f37}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--paper:#0d1117;--rule:#30363d;--ours:#4493f8;--bad:#e09b57;--good:#57ab5a}}
+)";
+
+constexpr std::string_view kStyle = R"(
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem}h2{margin-top:3rem;border-bottom:1px solid var(--rule)}h3{margin:2rem 0 .5rem;font-size:1rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
+.plot{width:100%;max-width:46rem;height:auto;display:block;margin:.8rem 0}
 td.n,th.n{text-align:right}.soft{color:var(--soft)}.met{color:var(--good)}.not{color:var(--bad);font-weight:600}.ours{font-weight:600}
-.plot{width:100%;max-width:46rem;height:auto;display:block;margin:.8rem 0}.plot text{font:12px system-ui,sans-serif;fill:var(--ink)}
+)";
+
+// What plots look like, on the page and as pictures of their own.
+constexpr std::string_view kPlotStyle = R"(
+.plot text{font:12px system-ui,sans-serif;fill:var(--ink)}
 .plot .title{font-weight:600}.plot .tick,.plot .axis{fill:var(--soft);font-size:11px}.plot .grid{stroke:var(--rule)}
 .plot .spread{stroke:var(--ink);fill:none}.plot .line{fill:none;stroke-width:2}.plot .s0-label{font-weight:600}
 .bar.s0,.dot.s0{fill:var(--ours)}.line.s0{stroke:var(--ours);stroke-width:3}
@@ -225,9 +233,16 @@ std::string family_plot(std::span<const Json* const> races, const std::string& k
     return to_svg(plot);
 }
 
+/// What the races of a family have in common ("section:short"), what they differ in, and the plot.
+struct FamilyPlot {
+    std::string shared{};
+    std::string key{};
+    std::string svg{};
+};
+
 /// Races that differ in one number only, by what they share.
-std::string family_plots(const Json& run, const std::string& family, Colours& colours) {
-    std::string html;
+std::vector<FamilyPlot> family_plots(const Json& run, const std::string& family, Colours& colours) {
+    std::vector<FamilyPlot> plots;
     for (const std::string key : {"payload_bytes", "processes", "producers", "parties"}) {
         std::map<std::string, std::vector<const Json*>> alike;
         for (const Json& race : run.at("races")) {
@@ -245,14 +260,35 @@ std::string family_plots(const Json& run, const std::string& family, Colours& co
         }
         for (const auto& [others, races] : alike) {
             if (races.size() > 1) {
-                html += others.empty()
-                            ? ""
-                            : fmt::format("<p class=\"soft\">{}</p>", escaped(others.substr(1)));
-                html += family_plot(races, key, colours);
+                plots.push_back({others.empty() ? others : others.substr(1), key,
+                                 family_plot(races, key, colours)});
             }
         }
     }
-    return html;
+    return plots;
+}
+
+/// A file's name: letters, digits and '-', nothing that a shell minds.
+std::string file_name(std::string_view text) {
+    std::string name;
+    for (const char letter : text) {
+        const bool plain = (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') ||
+                           (letter >= 'A' && letter <= 'Z') || letter == '_' || letter == '.';
+        name += plain ? letter : '-';
+    }
+    return name + ".svg";
+}
+
+/// A plot that needs no page: with its name space, its colours, and paper.
+std::string standalone(std::string svg) {
+    constexpr std::string_view kBegin = "<svg ";
+    if (!svg.starts_with(kBegin)) {
+        return {};
+    }
+    svg.insert(kBegin.size(), "xmlns=\"http://www.w3.org/2000/svg\" ");
+    svg.insert(svg.find('>') + 1, fmt::format("<style>{}{}svg{{background:var(--paper)}}</style>",
+                                              kColours, kPlotStyle));
+    return svg + "\n";
 }
 
 std::string targets_table(std::span<const Json> runs) {
@@ -302,7 +338,7 @@ std::string bench_page(std::span<const Json> runs) {
         "<p>Two processes on two CPUs, all contestants of a race in turns of a few milliseconds. A "
         "ratio is taken within such a turn: to the <em>limit</em>, two processes that bounce one "
         "cache line, or to another contestant. Medians; the grey figures are p10 to p90.</p>",
-        kStyle);
+        std::string(kColours) + std::string(kStyle) + std::string(kPlotStyle));
     html += targets_table(runs);
     for (const Json& run : runs) {
         const auto program = run.at("program").get<std::string>();
@@ -317,7 +353,12 @@ std::string bench_page(std::span<const Json> runs) {
             if (const Name parts(name); parts.family != family) {
                 family = parts.family;
                 colours = {};
-                html += family_plots(run, family, colours);
+                for (const FamilyPlot& plot : family_plots(run, family, colours)) {
+                    html += plot.shared.empty()
+                                ? ""
+                                : fmt::format("<p class=\"soft\">{}</p>", escaped(plot.shared));
+                    html += plot.svg;
+                }
             }
             html += fmt::format("<h3>{}</h3>", escaped(name)) + race_table(race) +
                     race_bars(race, colours) + race_latencies(race, colours);
@@ -327,6 +368,33 @@ std::string bench_page(std::span<const Json> runs) {
         html += machine_table(runs.front().at("machine"));
     }
     return html + "</body></html>\n";
+}
+
+std::vector<Picture> bench_pictures(std::span<const Json> runs) {
+    std::vector<Picture> pictures;
+    const auto add = [&](const std::string& name, const std::string& svg) {
+        if (std::string text = standalone(svg); !text.empty()) {
+            pictures.push_back({file_name(name), std::move(text)});
+        }
+    };
+    for (const Json& run : runs) {
+        Colours colours;
+        std::string family;
+        for (const Json& race : run.at("races")) {
+            const auto name = race.at("name").get<std::string>();
+            if (const Name parts(name); parts.family != family) {
+                family = parts.family;
+                colours = {};
+                for (const FamilyPlot& plot : family_plots(run, family, colours)) {
+                    add(family + (plot.shared.empty() ? "" : "-" + plot.shared) + "-by-" + plot.key,
+                        plot.svg);
+                }
+            }
+            add(name, race_bars(race, colours));
+            add(name + "-percentiles", race_latencies(race, colours));
+        }
+    }
+    return pictures;
 }
 
 }  // namespace sluice::tool

@@ -58,12 +58,13 @@ bool leads_here(const std::string& path, int descriptor) {
            named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
 }
 
-// Takes the exclusive lock, or only asks whether it would be granted.
-bool is_unused(int descriptor, bool take) {
+// Takes the exclusive lock, or only asks whether it would be granted. Of a Manager's file on all of
+// it: who has one of its objects holds a byte of that one's part.
+bool is_unused(int descriptor, shm::SegmentKind kind, bool take) {
     struct flock request {};
     request.l_type = F_WRLCK;
     request.l_whence = SEEK_SET;
-    request.l_len = 1;
+    request.l_len = kind == shm::SegmentKind::manager ? 0 : 1;
     return take ? ::fcntl(descriptor, F_OFD_SETLK, &request) == 0
                 : ::fcntl(descriptor, F_OFD_GETLK, &request) == 0 && request.l_type == F_UNLCK;
 }
@@ -80,8 +81,12 @@ std::string users_text(const shm::Inspection& seen) {
 }
 
 std::string content_text(const shm::Inspection& seen) {
+    if (!seen.damages.empty()) {
+        return "is damaged (" + seen.damages.front() + ")";
+    }
     if (seen.flows.empty()) {
-        return "holds what its users have put into it";
+        const bool is_counted = !seen.gauges.empty() && !seen.gauges.front().in_bytes;
+        return is_counted ? "holds " + fill_text(seen) : "holds what its users have put into it";
     }
     const bool in_bytes = seen.flows.front().in_bytes;
     return in_bytes
@@ -117,9 +122,11 @@ Verdict judge(const std::string& path, const Options& options) {
     const auto inspector =
         shm::Inspector::open(fmt::format("/proc/self/fd/{}", file.get()), failure);
     if (!inspector) {
-        return leave("is none of ours, or damaged: remove it by hand if it is yours");
+        return leave(shm::begins_as_segment(path)
+                         ? "is damaged, half-made or of another version: remove it by hand"
+                         : "is none of ours");
     }
-    if (!is_unused(file.get(), options.yes)) {
+    if (!is_unused(file.get(), inspector->facts().kind, options.yes)) {
         return leave(users_text(inspector->look()));
     }
     if (!leads_here(path, file.get())) {

@@ -93,7 +93,29 @@ void print_flows(const Watched& watched) {
             text += fmt::format(", in {}/s, out {}/s", rate(flow.put_since(then)),
                                 rate(flow.taken_since(then)));
         }
-        fmt::print("  {:<13} {}\n", flow.name.empty() ? "fill" : flow.name, text);
+        fmt::print("  {:<19} {}\n", flow.name.empty() ? "fill" : flow.name, text);
+    }
+}
+
+// What a Pool or a Manager consists of.
+void print_parts(const shm::Inspection& seen) {
+    if (!seen.workers.empty()) {
+        fmt::print("  {:<19}\n", "workers");
+    }
+    for (std::size_t index = 0; index < seen.workers.size(); ++index) {
+        const shm::PoolWorker& worker = seen.workers[index];
+        const std::string text = fmt::format("{:>4}  {}", index, worker_text(worker));
+        fmt::print("  {:<19} {}\n", "",
+                   worker.vitality == shm::Vitality::dead      ? red(text)
+                   : worker.vitality == shm::Vitality::stopped ? yellow(text)
+                                                               : text);
+    }
+    if (!seen.objects.empty()) {
+        fmt::print("  {:<19}\n", "contents");
+    }
+    for (const shm::HeldObject& object : seen.objects) {
+        fmt::print("  {:<19} {:<20} {}\n", "", object.name.empty() ? dim("(no name)") : object.name,
+                   object_text(object));
     }
 }
 
@@ -101,16 +123,23 @@ void print_text(const shm::Inspector& inspector, const Watched& watched) {
     const shm::Inspection& seen = watched.last;
     const shm::SegmentFacts& facts = seen.facts;
     const auto line = [](std::string_view what, const std::string& text) {
-        fmt::print("  {:<13} {}\n", what, text);
+        fmt::print("  {:<19} {}\n", what, text);
     };
     fmt::print("{}  {}\n", bold(name_of(inspector.path())), kind_text(facts));
     line("file", fmt::format("{}, {}, inode {}, {}", inspector.path(), owner_text(facts),
                              facts.inode, facts.in_use ? "in use" : "not in use"));
-    line("memory", fmt::format("{} of {}, {}", bytes_text(facts.bytes_allocated),
+    // A Manager's objects, and values beside their slots, lie behind what is mapped.
+    line("memory", fmt::format("{} {} {}, {}", bytes_text(facts.bytes_allocated),
+                               facts.bytes_allocated > facts.total_bytes ? "with" : "of",
                                bytes_text(facts.total_bytes), node_text(inspector.pages())));
-    line("capacity", fmt::format("{}, {} bytes each", facts.capacity, facts.element_bytes));
+    if (const std::string capacity = capacity_text(facts); !capacity.empty()) {
+        line("capacity", capacity);
+    }
     line("options", options_text(facts));
     print_flows(watched);
+    for (const shm::Gauge& gauge : seen.gauges) {
+        line(gauge.name, gauge_text(gauge));
+    }
     for (const auto& [name, value] : seen.counters) {
         line(name, std::to_string(value));
     }
@@ -143,6 +172,10 @@ void print_text(const shm::Inspector& inspector, const Watched& watched) {
         }
         line("", text);
     }
+    print_parts(seen);
+    for (const std::string& damage : seen.damages) {
+        line("damaged", red(damage));
+    }
     for (const std::string& doubt : seen.doubts) {
         fmt::print(stderr, "sluice: {}\n", doubt);
     }
@@ -155,9 +188,10 @@ int run(const Options& options) {
         throw_failure(failure);
     }
     const Watched watched = watch(*inspector, options.watch_s);
+    const int code = watched.last.damages.empty() ? kGood : kNotOurs;
     if (!options.json) {
         print_text(*inspector, watched);
-        return kGood;
+        return code;
     }
     Json json = to_json(inspector->path(), watched.last);
     json["pages"] = to_json(inspector->pages());
@@ -177,7 +211,7 @@ int run(const Options& options) {
         }
     }
     print_json(json);
-    return kGood;
+    return code;
 }
 
 }  // namespace

@@ -12,10 +12,23 @@ struct Options {
     bool anonymous{};
 };
 
+/// A type may be a whole struct: `info` tells it all.
+std::string cut(std::string text) {
+    constexpr std::size_t kColumns = 40;
+    if (text.size() > kColumns) {
+        text.resize(kColumns - 3);
+        text += "...";
+    }
+    return text;
+}
+
 std::string users_text(const shm::Inspection& seen) {
     const std::size_t dead = count_of(seen, shm::Vitality::dead);
     const std::size_t stopped = count_of(seen, shm::Vitality::stopped);
     std::string text = std::to_string(seen.participants.size() - dead);
+    if (!seen.workers.empty()) {
+        text += fmt::format(" + {} workers", seen.workers.size());
+    }
     if (stopped != 0) {
         text += yellow(fmt::format(" ({} stopped)", stopped));
     }
@@ -32,8 +45,8 @@ int run(const Options& options) {
         paths.insert(paths.end(), more.begin(), more.end());
     }
     Json all = Json::array();
-    std::vector<std::vector<std::string>> rows{{bold("NAME"), bold("KIND"), bold("DEPTH"),
-                                                bold("MEMBERS"), bold("MEMORY"), bold("OWNER")}};
+    std::vector<std::vector<std::string>> rows{
+        {bold("NAME"), bold("KIND"), bold("FILL"), bold("MEMBERS"), bold("MEMORY"), bold("OWNER")}};
     for (const std::string& path : paths) {
         shm::Failure failure;
         const auto inspector = shm::Inspector::open(path, failure);
@@ -41,15 +54,25 @@ int run(const Options& options) {
             if (failure.error == ENOENT) {
                 continue;  // removed since it was listed
             }
-            all.push_back({{"name", name_of(path)}, {"path", path}, {"error", failure.text}});
-            rows.push_back({name_of(path), dim("none of ours")});
+            const bool is_ours = shm::begins_as_segment(path);
+            all.push_back({{"name", name_of(path)},
+                           {"path", path},
+                           {"damaged", is_ours},
+                           {"error", failure.text}});
+            rows.push_back({name_of(path), is_ours ? red("damaged") : dim("none of ours")});
             fmt::print(stderr, "sluice: {}\n", failure.text);
             continue;
         }
         const shm::Inspection seen = inspector->look();
         all.push_back(to_json(path, seen));
-        rows.push_back({name_of(path), kind_text(seen.facts), depth_text(seen), users_text(seen),
-                        bytes_text(seen.facts.bytes_allocated), owner_text(seen.facts)});
+        for (const std::string& damage : seen.damages) {
+            fmt::print(stderr, "sluice: {} is damaged: {}\n", path, damage);
+        }
+        rows.push_back({name_of(path),
+                        seen.damages.empty() ? cut(kind_text(seen.facts))
+                                             : red(cut(kind_text(seen.facts)) + ", damaged"),
+                        fill_text(seen), users_text(seen), bytes_text(seen.facts.bytes_allocated),
+                        owner_text(seen.facts)});
     }
     if (options.json) {
         print_json(all);

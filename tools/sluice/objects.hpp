@@ -1,6 +1,7 @@
 // An object that was looked at, in words and in JSON: what ls, info, top and clean say alike.
 #pragma once
 
+#include <optional>
 #include <sluice/shm/inspect.hpp>
 #include <string>
 
@@ -14,6 +15,18 @@ std::string who_text(const shm::Participant& participant);
 std::string holding_text(const shm::Inspection& seen, const shm::Holding& holding);
 /// "12 of 1024", "64 KiB of 1 MiB"; "" where nothing passes through.
 std::string depth_text(const shm::Inspection& seen);
+/// How full it is, or in what state: what depth_text says, "12 entries", "held".
+std::string fill_text(const shm::Inspection& seen);
+/// How full the bar is, 0 to 1; none where nothing bounds it.
+std::optional<double> fill_share(const shm::Inspection& seen);
+/// "12", "64 KiB of 1 GiB", "3 of 4".
+std::string gauge_text(const shm::Gauge& gauge);
+/// "1024 messages, 64 bytes each"; "" where there is nothing to tell.
+std::string capacity_text(const shm::SegmentFacts& facts);
+/// "pid 4711 (PoolWorker-1), CPUs 2-3, node 0, working, runs task 12; 345 done".
+std::string worker_text(const shm::PoolWorker& worker);
+/// "lock", "queue of int64, in use".
+std::string object_text(const shm::HeldObject& object);
 /// "queue of int64".
 std::string kind_text(const shm::SegmentFacts& facts);
 /// "wait spin_then_park, owned".

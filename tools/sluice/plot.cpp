@@ -158,7 +158,15 @@ std::string to_svg(const BarPlot& plot) {
 }
 
 std::string to_svg(const LinePlot& plot) {
-    constexpr double kWidth = 720, kHeight = 300, kLeft = 60, kRight = 190, kTop = 30, kFoot = 48;
+    constexpr double kWidth = 720, kHeight = 300, kLeft = 60, kTop = 30, kFoot = 48;
+    // The legend is as wide as its longest label: about so much a letter, of fonts of 12.
+    constexpr double kLetter = 7.0, kRightMin = 190, kRightMax = 330, kBeforeLabel = 48;
+    std::size_t letters = 0;
+    for (const Line& line : plot.lines) {
+        letters = std::max(letters, line.label.size());
+    }
+    const double right =
+        std::clamp(kBeforeLabel + kLetter * static_cast<double>(letters), kRightMin, kRightMax);
     std::vector<Line> lines = plot.lines;
     double low[2] = {HUGE_VAL, HUGE_VAL};
     double high[2] = {-HUGE_VAL, -HUGE_VAL};
@@ -178,7 +186,7 @@ std::string to_svg(const LinePlot& plot) {
         return {};
     }
     const double bottom = kHeight - kFoot;
-    const Axis across(plot.x_scale, low[0], high[0], kLeft, kWidth - kRight);
+    const Axis across(plot.x_scale, low[0], high[0], kLeft, kWidth - right);
     const Axis up(plot.y_scale, low[1], high[1], bottom, kTop);
     std::string svg = fmt::format(
         R"(<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}"><text class="title" x="0" y="16">{}</text>)",
@@ -186,7 +194,7 @@ std::string to_svg(const LinePlot& plot) {
     for (const double tick : up.ticks()) {
         svg += fmt::format(
             R"(<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/><text class="tick" x="{3}" y="{4:.1f}" text-anchor="end">{5}</text>)",
-            kLeft, kWidth - kRight, up.at(tick), kLeft - 6, up.at(tick) + 4, number(tick));
+            kLeft, kWidth - right, up.at(tick), kLeft - 6, up.at(tick) + 4, number(tick));
     }
     std::vector<Tick> ticks = plot.x_ticks;
     if (ticks.empty()) {
@@ -203,7 +211,7 @@ std::string to_svg(const LinePlot& plot) {
     }
     svg += fmt::format(
         R"(<text class="axis" x="{}" y="{}" text-anchor="middle">{}</text><text class="axis" x="{}" y="{}">{}</text>)",
-        (kLeft + kWidth - kRight) / 2, kHeight - 10, escaped(plot.x_title), kWidth - kRight + 12,
+        (kLeft + kWidth - right) / 2, kHeight - 10, escaped(plot.x_title), kWidth - right + 12,
         kTop + 4, escaped(plot.y_title));
     double legend = kTop + 24;
     for (const Line& line : lines) {
@@ -217,8 +225,8 @@ std::string to_svg(const LinePlot& plot) {
         }
         svg += fmt::format(
             R"(<path class="line {0}" d="{1}"/>{2}<line class="line {0}" x1="{3}" x2="{4}" y1="{5}" y2="{5}"/><text class="label {0}-label" x="{6}" y="{7}">{8}</text>)",
-            line.css_class, path, dots, kWidth - kRight + 12, kWidth - kRight + 34, legend,
-            kWidth - kRight + 40, legend + 4, escaped(line.label));
+            line.css_class, path, dots, kWidth - right + 12, kWidth - right + 34, legend,
+            kWidth - right + 40, legend + 4, escaped(line.label));
         legend += 20;
     }
     return svg + "</svg>";

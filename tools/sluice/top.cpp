@@ -79,10 +79,14 @@ class Objects {
             paths.insert(paths.end(), more.begin(), more.end());
         }
         std::map<std::string, Watched> still;
+        damaged_.clear();
         for (const std::string& path : paths) {
             shm::Failure failure;
             auto opened = shm::Inspector::open(path, failure);
             if (!opened) {
+                if (shm::begins_as_segment(path)) {
+                    damaged_.emplace(path, failure.text);
+                }
                 continue;
             }
             const auto known = watched_.find(path);
@@ -96,10 +100,13 @@ class Objects {
         watched_ = std::move(still);
     }
     const std::map<std::string, Watched>& all() const { return watched_; }
+    /// What cannot even be opened, and why.
+    const std::map<std::string, std::string>& damaged() const { return damaged_; }
 
  private:
     bool anonymous_;
     std::map<std::string, Watched> watched_{};
+    std::map<std::string, std::string> damaged_{};
 };
 
 std::string bar(double share, std::size_t cells) {
@@ -143,16 +150,11 @@ std::vector<std::string> frame(const Objects& objects, const Options& options) {
                                 options.interval_s, options.once ? "" : "; q quits"));
     lines.emplace_back();
     lines.push_back(
-        bold(fmt::format("{:<20} {:<10} {:<{}} {:>16} {:>9} {:>9} {:>5} {:>4}  {}", "NAME", "KIND",
-                         "FILL", kBar, "DEPTH", "IN/s", "OUT/s", "LIVE", "DEAD", "HELD; ASLEEP")));
+        bold(fmt::format("{:<20} {:<10} {:<{}} {:<22} {:>9} {:>9} {:>5} {:>4}  {}", "NAME", "KIND",
+                         "FILL", kBar, "", "IN/s", "OUT/s", "LIVE", "DEAD", "HELD; ASLEEP")));
     for (const auto& [path, watched] : objects.all()) {
         const shm::Inspection& seen = watched.now;
-        double share = 0;
-        for (const shm::Flow& flow : seen.flows) {
-            share =
-                std::max(share, static_cast<double>(flow.depth) /
-                                    static_cast<double>(std::max<std::uint64_t>(flow.capacity, 1)));
-        }
+        const std::optional<double> share = fill_share(seen);
         const Rates rates = rates_of(watched);
         const std::size_t dead = count_of(seen, shm::Vitality::dead);
         const bool passes = !seen.flows.empty();
@@ -163,15 +165,21 @@ std::vector<std::string> frame(const Objects& objects, const Options& options) {
         if (seen.closed) {
             rest += " [closed]";
         }
+        if (!seen.damages.empty()) {
+            rest = red("damaged: " + seen.damages.front());
+        }
         const std::string dead_text = fmt::format("{:>4}", dead);
         lines.push_back(fmt::format(
-            "{} {} {} {:>16} {:>9} {:>9} {:>5} {}  {}", pad(name_of(path), 20),
+            "{} {} {} {} {:>9} {:>9} {:>5} {}  {}", pad(name_of(path), 20),
             pad(std::string(to_string(seen.facts.kind)), 10),
-            passes ? bar(share, kBar) : std::string(kBar, ' '), depth_text(seen),
+            share ? bar(*share, kBar) : std::string(kBar, ' '), pad(fill_text(seen), 22),
             passes ? count_text(rates.in) : "", passes ? count_text(rates.out) : "",
             seen.participants.size() - dead, dead != 0 ? red(dead_text) : dead_text, rest));
     }
-    if (objects.all().empty()) {
+    for (const auto& [path, why] : objects.damaged()) {
+        lines.push_back(pad(name_of(path), 20) + " " + red("damaged: " + why));
+    }
+    if (objects.all().empty() && objects.damaged().empty()) {
         lines.emplace_back("no objects");
     }
     return lines;
@@ -186,6 +194,9 @@ Json frame_json(const Objects& objects) {
         json["taken_a_second"] = rates.out;
         json["deaths_seen"] = watched.deaths;
         all.push_back(std::move(json));
+    }
+    for (const auto& [path, why] : objects.damaged()) {
+        all.push_back({{"name", name_of(path)}, {"path", path}, {"damaged", true}, {"error", why}});
     }
     return all;
 }

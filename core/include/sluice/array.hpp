@@ -35,7 +35,7 @@ namespace sluice {
 /// How an array is made. wait: how writers wait for each other. permissions: of a named one's file.
 struct ArrayOptions {
     Wait wait{};
-    MemoryOptions memory{};
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 
@@ -61,6 +61,7 @@ class Array : public detail::Handle<detail::ArrayCore> {
     static constexpr std::size_t kBytes = plain_bytes<T> == 0 ? 1 : plain_bytes<T>;
 
  public:
+    /// An element.
     using value_type = T;
     class Element;
     class Iterator;
@@ -90,6 +91,7 @@ class Array : public detail::Handle<detail::ArrayCore> {
     /// Removes the name; who has it open goes on. Errors: std::system_error with ENOENT.
     static void unlink(std::string_view name) { detail::unlink_object("Array", name); }
 
+    /// How many elements it has.
     std::size_t size() const { return core_->word().count(); }
 
     /// An element. Blocks: never.
@@ -211,6 +213,7 @@ class Array : public detail::Handle<detail::ArrayCore> {
 template <class T>
 class Array<T>::Element {
  public:
+    /// Reads, or writes, the element.
     operator T() const { return array_.at(index_); }  // NOLINT: stands for the element
     const Element& operator=(const T& value) const {  // NOLINT: shallow-const, as all handles
         array_.write(static_cast<std::uint64_t>(index_), value);
@@ -235,9 +238,9 @@ class Array<T>::Element {
 template <class T>
 class Array<T>::Iterator {
  public:
+    /// What an input iterator has.
     using value_type = T;
     using difference_type = std::ptrdiff_t;
-
     T operator*() const { return values_[index_]; }
     Iterator& operator++() {
         ++index_;

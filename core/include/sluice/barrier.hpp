@@ -21,8 +21,8 @@ namespace sluice {
 
 /// How a barrier is made. permissions: of a named one's file.
 struct BarrierOptions {
-    Wait wait{};
-    MemoryOptions memory{};
+    Wait wait{};             ///< how its users wait
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 

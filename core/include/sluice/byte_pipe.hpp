@@ -30,15 +30,16 @@ namespace sluice {
 struct BytePipeOptions {
     bool duplex{true};
     std::size_t capacity_bytes{1U << 20U};
-    Wait wait{};
-    MemoryOptions memory{};
-    unsigned permissions{0600};
+    Wait wait{};                 ///< how its users wait
+    MemoryOptions memory{};      ///< where its memory lies
+    unsigned permissions{0600};  ///< of a named one's file
 };
 
 /// One end of a BytePipe. Owners, closing, deaths and errors are those of Connection<T>.
 /// Callers: one thread a direction.
 class ByteConnection {
  public:
+    /// A message that is sent.
     using Bytes = std::span<const std::byte>;
 
     /// Sends one message of any length. Blocks: until there is room. A message longer than 128 KiB,
@@ -156,13 +157,14 @@ struct BytePipe {
     explicit BytePipe(std::size_t capacity_bytes);
     explicit BytePipe(BytePipeOptions options);
 
+    /// Named pipes, as Pipe<T>'s.
     static BytePipe create(std::string_view name, BytePipeOptions options = {});
     static BytePipe open(std::string_view name);
     static BytePipe open_or_create(std::string_view name, BytePipeOptions options = {});
     static void unlink(std::string_view name);
 
-    ByteConnection first;
-    ByteConnection second;
+    ByteConnection first;   ///< one end
+    ByteConnection second;  ///< the other
 
  private:
     BytePipe(ByteConnection one, ByteConnection two);

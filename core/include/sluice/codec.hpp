@@ -100,11 +100,14 @@ class PackBuffer {
 /// whose T was refused already (check_shareable) brings no further errors.
 template <class T>
 struct Packer {
-    static constexpr bool kPacksNothing = true;
+    static constexpr bool kPacksNothing = true;  ///< no specialisation has it
+    /// What unpack() gives.
     using Value = std::conditional_t<std::is_array_v<T> || std::is_abstract_v<T>, void, T>;
 
-    static void pack(const T& value, PackBuffer& buffer);     // appends to the buffer
-    static Value unpack(std::span<const std::byte> message);  // the whole message, or BadSegment
+    /// Appends the value to the buffer.
+    static void pack(const T& value, PackBuffer& buffer);
+    /// Makes the value of the whole message. Errors: BadSegment: it is none.
+    static Value unpack(std::span<const std::byte> message);
 };
 
 template <class T>

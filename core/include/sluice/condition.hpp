@@ -29,8 +29,8 @@ namespace sluice {
 
 /// How a condition is made. Units: permissions are those of a named one's file.
 struct ConditionOptions {
-    Wait wait{};
-    MemoryOptions memory{};
+    Wait wait{};             ///< how its users wait
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 

@@ -53,8 +53,8 @@ struct DictOptions {
     std::uint64_t max_bytes{std::uint64_t{64} << 30U};
     unsigned stripes{64};
     Wait wait{};
-    MemoryOptions memory{};
-    unsigned permissions{0600};
+    MemoryOptions memory{};      ///< where its memory lies
+    unsigned permissions{0600};  ///< of a named one's file
 };
 
 /// A dictionary. A handle: copies lead to the same one, also in children made by fork.
@@ -86,6 +86,7 @@ class Dict : public detail::Handle<detail::DictCore> {
                                   Key::kBytes <= kFastBytes && Value::kBytes <= kFastBytes;
 
  public:
+    /// Of a key, a value, an entry.
     using key_type = K;
     using mapped_type = V;
     using value_type = std::pair<K, V>;
@@ -126,6 +127,7 @@ class Dict : public detail::Handle<detail::DictCore> {
             return *this;
         }
 
+        /// As its value does.
         friend bool operator==(const Item& item,
                                const V& value) requires std::equality_comparable<V> {
             return item.get() == value;

@@ -52,6 +52,7 @@ class OwnerDied : public Error {
 class RemoteError : public Error {
  public:
     using Error::Error;
+    /// Of that type and text.
     RemoteError(std::string type_name, const std::string& message)
         : Error(type_name + ": " + message), type_name_(std::move(type_name)), message_(message) {}
 
@@ -69,15 +70,18 @@ class RemoteError : public Error {
 class WorkerDied : public Error {
  public:
     using Error::Error;
-    /// How it ended: by a signal, or with an exit code; the other is 0.
+    /// How it ended. signal, exit_code: the one that it was; the other is 0. pid: the worker's.
+    /// task: which task it ran.
     struct End {
         pid_t pid{};
         int signal{};
         int exit_code{};
         std::uint64_t task{};
     };
+    /// With this text.
     WorkerDied(const std::string& what, const End& end) : Error(what), end_(end) {}
 
+    /// The worker's.
     [[nodiscard]] pid_t pid() const noexcept { return end_.pid; }
     /// The signal that killed it; 0 if it exited.
     [[nodiscard]] int signal() const noexcept { return end_.signal; }

@@ -22,8 +22,8 @@ namespace sluice {
 
 /// How an event is made. permissions: of a named one's file.
 struct EventOptions {
-    Wait wait{};
-    MemoryOptions memory{};
+    Wait wait{};             ///< how its users wait
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 

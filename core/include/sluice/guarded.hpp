@@ -35,7 +35,7 @@ namespace sluice {
 /// writers wait for each other.
 struct GuardedOptions {
     Wait wait{};
-    MemoryOptions memory{};
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 
@@ -49,6 +49,7 @@ class Guarded;
 template <class T>
 class Draft {
  public:
+    /// Moves it; the other cannot be committed any more.
     Draft(Draft&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
         : core_(std::exchange(other.core_, nullptr)),
           generation_(other.generation_),
@@ -62,6 +63,7 @@ class Draft {
         }
     }
 
+    /// The copy.
     T& operator*() noexcept { return value_; }
     T* operator->() noexcept { return &value_; }
     const T& operator*() const noexcept { return value_; }

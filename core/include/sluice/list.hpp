@@ -50,8 +50,8 @@ namespace sluice {
 struct ListOptions {
     std::uint64_t max_bytes{std::uint64_t{64} << 30U};
     Wait wait{};
-    MemoryOptions memory{};
-    unsigned permissions{0600};
+    MemoryOptions memory{};      ///< where its memory lies
+    unsigned permissions{0600};  ///< of a named one's file
 };
 
 /// A list. A handle: copies lead to the same one, also in children made by fork. Indices are
@@ -77,6 +77,7 @@ class List : public detail::Handle<detail::ListCore> {
     static constexpr bool kFast = Code::kBytes != 0 && Code::kBytes <= kFastBytes;
 
  public:
+    /// An element.
     using value_type = T;
 
     /// l[i]: reads as a T, and assigns to the element.
@@ -111,6 +112,7 @@ class List : public detail::Handle<detail::ListCore> {
             return *this;
         }
 
+        /// As its value does.
         friend bool operator==(const Item& item,
                                const T& value) requires std::equality_comparable<T> {
             return item.get() == value;
@@ -168,6 +170,7 @@ class List : public detail::Handle<detail::ListCore> {
     /// l[i] = v, and T v = l[i].
     [[nodiscard]] Item operator[](std::int64_t index) const { return Item(*this, index); }
 
+    /// How many elements it has at this moment.
     [[nodiscard]] std::size_t size() const { return core_->size(); }
     [[nodiscard]] bool empty() const { return size() == 0; }
 

@@ -29,9 +29,9 @@ enum class OnAbandoned : std::uint8_t { mark, raise };
 
 /// How a lock is made. Units: permissions: of a named lock's file.
 struct LockOptions {
-    Wait wait{};
-    MemoryOptions memory{};
-    OnAbandoned on_abandoned{};
+    Wait wait{};                 ///< how its users wait
+    MemoryOptions memory{};      ///< where its memory lies
+    OnAbandoned on_abandoned{};  ///< what becomes of it when its owner dies
     unsigned permissions{0600};
 };
 

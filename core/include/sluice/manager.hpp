@@ -50,8 +50,8 @@ struct ManagerOptions {
 
 /// What a Manager holds under a name. type: of the values, where there are any.
 struct ManagerEntry {
-    std::string name{};
-    std::string kind{};  // "lock", "queue", ...
+    std::string name{};  ///< what it was made under
+    std::string kind{};  ///< "lock", "queue", ...
     std::string type{};
 };
 
@@ -92,6 +92,7 @@ class Manager {
     /// Errors: std::system_error with ENOENT.
     static void unlink(std::string_view name);
 
+    /// The object of that name, or a new one without a name: see above.
     Lock lock(std::string_view name = {}, LockOptions options = {}) const {
         return Lock(place(name), how(name), options);
     }

@@ -40,6 +40,7 @@ namespace detail {
 
 }  // namespace detail
 
+/// Packs and unpacks what is not plain.
 template <class T>
 requires(detail::is_wire_packable<T>()) struct Packer<T> {
     /// Appends the value to the buffer.

@@ -41,9 +41,9 @@ namespace sluice {
 struct PipeOptions {
     bool duplex{true};
     std::size_t capacity{1024};
-    Wait wait{};
-    MemoryOptions memory{};
-    unsigned permissions{0600};
+    Wait wait{};                 ///< how its users wait
+    MemoryOptions memory{};      ///< where its memory lies
+    unsigned permissions{0600};  ///< of a named one's file
 };
 
 namespace detail {
@@ -496,8 +496,8 @@ struct Pipe {
     }
     static void unlink(std::string_view name) { detail::unlink_object(detail::kPipeNoun, name); }
 
-    Connection<T> first;
-    Connection<T> second;
+    Connection<T> first;   ///< one end
+    Connection<T> second;  ///< the other
 
  private:
     template <class>

@@ -44,14 +44,14 @@ enum class Isolated { avoid, only, any };
 /// isolated  See Isolated.
 /// A list is taken at its word: smt and isolated do not change it.
 struct Placement {
-    Policy policy{};
+    Policy policy{};  ///< by what rule
     std::string cpus{};
     bool smt{};
     Isolated isolated{};
 };
 
-/// Where one worker runs: the CPUs it may use (none: anywhere) and the memory node it takes memory
-/// from (the kernel's number; -1: no wish).
+/// Where one worker runs. cpus: those it may use; none: anywhere. node: the memory node it takes
+/// memory from (the kernel's number; -1: no wish).
 struct Binding {
     std::vector<unsigned> cpus{};
     int node{-1};

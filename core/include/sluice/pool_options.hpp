@@ -23,6 +23,7 @@ enum class OnWorkerDeath { fail_task, retry };
 /// placement            Where they run: see plan().
 /// initializer          Runs in each worker before its first task. A worker that dies or throws in
 ///                      it is replaced; the third time in a row the Pool is broken.
+/// on_worker_death      What becomes of its task; `retries`: how often that is run again at most.
 /// max_tasks_per_child  A worker that has done so many is replaced by a fresh one. 0: never.
 /// task_timeout         A worker whose task takes longer is killed and replaced; the task fails
 ///                      with WorkerDied and is not retried. 0: no limit.
@@ -36,11 +37,11 @@ struct PoolOptions {
     unsigned retries{3};
     std::chrono::nanoseconds task_timeout{};
     Wait wait{};
-    MemoryOptions memory{};
+    MemoryOptions memory{};  ///< where its memory lies
 };
 
-/// One worker: its binding is read back from the kernel; tasks_done counts those of the workers
-/// that it replaced, too.
+/// One worker. pid: 0 while none lives. binding: read back from the kernel. tasks_done: with those
+/// of the workers that it replaced.
 struct WorkerInfo {
     pid_t pid{};
     Binding binding{};

@@ -45,7 +45,7 @@ enum class StartMethod { fork, spawn };
 struct ProcessOptions {
     std::string name{};
     bool daemon{};
-    StartMethod start_method{};
+    StartMethod start_method{};  ///< a copy of this process, or a fresh image
     Binding binding{};
 };
 
@@ -85,6 +85,7 @@ constexpr std::chrono::nanoseconds bounded_nanoseconds(
 /// but pid, name, daemon and is_alive).
 class ProcessRef {
  public:
+    /// As of Process.
     [[nodiscard]] pid_t pid() const;
     [[nodiscard]] const std::string& name() const noexcept;
     [[nodiscard]] bool daemon() const noexcept;
@@ -144,6 +145,7 @@ class Process {
     explicit Process(F target, Args... args)
         : Process(ProcessOptions{}, std::move(target), std::move(args)...) {}
 
+    /// The same, by these options.
     template <class F, class... Args, bool kTravels = detail::can_spawn<F, Args...>>
     requires detail::ProcessTarget<F, Args...> Process(ProcessOptions options, F target,
                                                        Args... args)
@@ -155,6 +157,7 @@ class Process {
     /// For subclasses that override run().
     explicit Process(ProcessOptions options);
 
+    /// Takes over what the other one made.
     Process(Process&& other) noexcept;
     /// Ends what was held here as the destructor does.
     Process& operator=(Process&& other) noexcept;
@@ -198,6 +201,7 @@ class Process {
     /// The child's pid; 0 before start().
     [[nodiscard]] pid_t pid() const;
 
+    /// As it was made.
     [[nodiscard]] const std::string& name() const;
     [[nodiscard]] bool daemon() const;
 

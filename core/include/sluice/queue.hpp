@@ -38,8 +38,8 @@ namespace sluice {
 /// of a named queue's file.
 struct QueueOptions {
     std::size_t capacity{1024};
-    Wait wait{};
-    MemoryOptions memory{};
+    Wait wait{};             ///< how its users wait
+    MemoryOptions memory{};  ///< where its memory lies
     std::size_t slot_bytes{};
     unsigned permissions{0600};
 };
@@ -490,6 +490,7 @@ class Slot {
     using Codec = detail::SlotCodec<T>;
 
  public:
+    /// Leaves the other one empty.
     Slot(Slot&& other) noexcept
         : core_(std::exchange(other.core_, nullptr)),
           claimed_(other.claimed_),
@@ -569,6 +570,7 @@ class Lease {
     using Codec = detail::SlotCodec<T>;
 
  public:
+    /// Leaves the other one empty.
     Lease(Lease&& other) noexcept
         : core_(std::exchange(other.core_, nullptr)),
           claimed_(other.claimed_),

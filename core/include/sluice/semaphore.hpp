@@ -26,8 +26,8 @@ namespace sluice {
 /// and what a dead process had taken stays taken, as in Python. permissions: of a named one's file.
 struct SemaphoreOptions {
     bool owned{};
-    Wait wait{};
-    MemoryOptions memory{};
+    Wait wait{};             ///< how its users wait
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 

@@ -21,31 +21,31 @@ class Topology {
  public:
     /// One hardware thread.
     struct Pu {
-        unsigned cpu{};
-        std::size_t core{};
-        std::size_t l3{};
-        std::size_t node{};
+        unsigned cpu{};      ///< the kernel's number
+        std::size_t core{};  ///< in cores()
+        std::size_t l3{};    ///< in l3s()
+        std::size_t node{};  ///< in nodes()
         bool isolated{};     ///< the kernel's isolcpus: no load is balanced onto it
         int efficiency{-1};  ///< 0 saves most power, higher is faster; -1: all are of one kind
     };
     /// One core. os_index is the kernel's number, unique only inside a package; -1: none.
     struct Core {
         int os_index{-1};
-        std::size_t l3{};
-        std::size_t node{};
-        std::vector<unsigned> cpus{};
+        std::size_t l3{};              ///< in l3s()
+        std::size_t node{};            ///< in nodes()
+        std::vector<unsigned> cpus{};  ///< its threads
     };
     /// The CPUs that share a level-3 cache, or the package (else the machine) where there is none.
     struct L3 {
-        std::size_t node{};
-        std::vector<unsigned> cpus{};
+        std::size_t node{};            ///< in nodes()
+        std::vector<unsigned> cpus{};  ///< that share it
     };
     /// A memory node and the CPUs it is nearest to: none for memory of its own (CXL, a device's, or
     /// the second kind beside the same CPUs). os_index is what mbind wants; -1: the machine has
     /// none.
     struct Node {
         int os_index{-1};
-        std::vector<unsigned> cpus{};
+        std::vector<unsigned> cpus{};  ///< that are nearest to it
     };
 
     /// Reads this machine: the CPUs that the calling thread may use (taskset, cgroup, Slurm).
@@ -69,8 +69,8 @@ class Topology {
     /// Errors: std::invalid_argument, on a malformed list or a CPU that is not here.
     [[nodiscard]] Topology with_isolated(std::string_view cpus) const;
 
-    // On a temporary these return a copy, so that `for (auto& pu : Topology::system().pus())` is
-    // sound.
+    /// All of a kind. On a temporary these return a copy, so that
+    /// `for (auto& pu : Topology::system().pus())` is sound.
     [[nodiscard]] const std::vector<Pu>& pus() const& noexcept { return pus_; }
     [[nodiscard]] const std::vector<Core>& cores() const& noexcept { return cores_; }
     [[nodiscard]] const std::vector<L3>& l3s() const& noexcept { return l3s_; }

@@ -35,7 +35,7 @@ namespace sluice {
 struct ValueOptions {
     std::size_t bytes_max{4096};
     Wait wait{};
-    MemoryOptions memory{};
+    MemoryOptions memory{};  ///< where its memory lies
     unsigned permissions{0600};
 };
 
@@ -109,6 +109,7 @@ class Value : public detail::Handle<detail::GuardedCore> {
     using Codec = detail::ValueCodec<T, Plain<T>>;
 
  public:
+    /// What it holds.
     using value_type = T;
 
     /// Makes an anonymous one. Errors: std::system_error: no memory.

@@ -56,6 +56,8 @@ enum class HoldKind : std::uint8_t {
     party,
     waiting,
     notified,
+    stripe,
+    steps,
     end
 };
 
@@ -63,7 +65,7 @@ enum class HoldKind : std::uint8_t {
 struct Holding {
     HoldKind kind{};
     MemberId member{};      // 0: nobody as yet (an end that is being handed over)
-    std::uint64_t index{};  // of the slot, the permit, the end
+    std::uint64_t index{};  // of the slot, the permit, the stripe, the end
     std::uint64_t count{1};
     std::uint64_t word{};  // as it lies there: unchanged from look to look, it is the same holding
 };
@@ -94,6 +96,36 @@ struct Flow {
     std::uint64_t mask() const noexcept { return bits >= 64 ? ~0ULL : (1ULL << bits) - 1; }
 };
 
+/// How much there is of something: entries, memory, busy workers.
+struct Gauge {
+    std::string_view name{};
+    std::uint64_t value{};
+    std::uint64_t limit{};  // 0: none
+    bool in_bytes{};
+};
+
+/// A line of a Pool: the worker that has it, if one lives.
+struct PoolWorker {
+    std::int32_t pid{};  // 0: none
+    std::string name{};
+    Vitality vitality{};
+    std::string_view phase{};  // "working", "starting", ...
+    std::vector<unsigned> cpus{};
+    std::int32_t node{-1};
+    bool busy{};
+    std::uint32_t task{};  // its place in the table, where it is busy
+    std::uint64_t tasks_done{};
+};
+
+/// What a Manager holds. Without a name: used, but not to be found.
+struct HeldObject {
+    std::string name{};
+    std::string_view kind{};
+    std::string type_text{};
+    std::uint64_t capacity{};
+    bool in_use{};
+};
+
 /// The header, checked, and the file as the kernel tells of it.
 struct SegmentFacts {
     SegmentKind kind{};
@@ -107,7 +139,8 @@ struct SegmentFacts {
     std::uint64_t total_bytes{};
     std::uint64_t body_offset{};
     std::uint64_t body_bytes{};
-    bool body_known{};  // a layout of this build: the body can be read
+    bool body_known{};     // a layout of this build, and large enough: the body can be read
+    bool body_fits{true};  // false: of a layout of this build, but its numbers do not fit
 
     uid_t owner{};
     mode_t mode{};
@@ -138,13 +171,17 @@ struct Inspection {
     SegmentFacts facts{};
     bool closed{};
     std::vector<Flow> flows{};
+    std::vector<Gauge> gauges{};
     std::vector<std::pair<std::string_view, std::uint64_t>> counters{};  // "value", "waiting", ...
     std::vector<std::string_view> marks{};                               // "abandoned", "set", ...
     std::vector<std::string_view> sleepers{};  // on what somebody sleeps, or did when he died
     std::vector<Participant> participants{};
     bool bells_known{true};  // false: participants are of a table that cannot be read
     std::vector<Holding> holdings{};
-    std::vector<std::string> doubts{};  // what could not be told, and why
+    std::vector<PoolWorker> workers{};   // of a Pool
+    std::vector<HeldObject> objects{};   // of a Manager
+    std::vector<std::string> damages{};  // what cannot be, in a sound object
+    std::vector<std::string> doubts{};   // what could not be told, and why
 
     const Participant* find(MemberId id) const noexcept;
     /// Messages that would be lost with the segment; bytes where flows are in bytes.
@@ -182,12 +219,17 @@ class Inspector {
 
     /// Copies bytes out of the file; false where it has not so many.
     bool read(std::uint64_t offset, std::span<std::byte> bytes) const noexcept;
+    /// Whether anybody has that window of a Manager's file open.
+    bool is_window_held(FileWindow window) const noexcept {
+        return is_locked(window.begin, window.bytes);
+    }
     /// One word; 0 where there is none.
     std::uint64_t word(std::uint64_t offset) const noexcept;
 
  private:
     Inspector() = default;
     bool read_header(Failure& failure);
+    bool is_locked(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     std::uint64_t page_bytes() const noexcept;
 
     std::string path_{};
@@ -196,6 +238,10 @@ class Inspector {
     std::uint64_t registry_nonce_{};
     std::uint64_t members_offset_{};
 };
+
+/// Whether a file that open() refuses begins as a segment does: it is a damaged one, or a half-made
+/// one, or of another version, and no foreign file.
+bool begins_as_segment(const std::string& path) noexcept;
 
 /// The paths of all named objects of /dev/shm, and of what is named like one; sorted.
 std::vector<std::string> list_named_segments();

@@ -34,6 +34,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sluice/shm/facts.hpp"
 #include "sluice/shm/waiting.hpp"
 
 namespace sluice::shm {
@@ -181,8 +182,34 @@ struct PoolLayout {
     EventCountLayout batches;                           // who waits for one of many: R2
     std::atomic<PoolState> state;                       // R5
     std::atomic<PoolRequest> request;
+    std::uint32_t workers;  // constant
     alignas(kIsolationBytes) char text[kTextBytes];
 };
 static_assert(sizeof(PoolLayout) == 384 && offsetof(PoolLayout, text) == 128);
+static_assert(offsetof(PoolLayout, workers) == 24);
+
+/// Where they follow.
+struct PoolShape {
+    static constexpr std::uint32_t kTasks = 4096;
+    // A number may be in the queue twice, a report in a ring: once more for each death that nobody
+    // has looked at yet.
+    static constexpr std::uint64_t kReports = 2ULL * kTasks;
+
+    std::uint32_t workers{};
+
+    constexpr std::size_t lines_offset() const noexcept { return sizeof(PoolLayout); }
+    constexpr std::size_t reports_offset() const noexcept {
+        return lines_offset() + workers * sizeof(WorkerLayout);
+    }
+    constexpr std::size_t tasks_offset() const noexcept {
+        return reports_offset() + workers * kReports * sizeof(ReportEntry);
+    }
+    constexpr std::size_t bytes() const noexcept {
+        return tasks_offset() + kTasks * sizeof(TaskLayout);
+    }
+    static constexpr std::uint64_t layout_signature() noexcept {
+        return fnv1a("sluice pool: words, workers; lines, reports, tasks");
+    }
+};
 
 }  // namespace sluice::shm
