@@ -762,7 +762,11 @@ std::vector<WorkerInfo> PoolCore::workers() const {
     for (std::uint32_t index = 0; index < area_->workers(); ++index) {
         const WorkerLayout& line = area_->worker(index);
         WorkerInfo info;
-        info.pid = line.pid.load(std::memory_order_acquire);                // 0 while there is none
+        // The pid first: who sees a successor's sees a phase of the successor's.
+        info.pid = line.pid.load(std::memory_order_acquire);  // 0 while there is none
+        if (line.phase.load(std::memory_order_acquire) < WorkerPhase::bound) {  // A4
+            info.pid = 0;
+        }
         info.tasks_done = line.tasks_done.load(std::memory_order_relaxed);  // a number for people
         info.binding.node = line.node.load(std::memory_order_relaxed);      // as the CPUs
         for (std::size_t word = 0; word < WorkerLayout::kCpuWords; ++word) {

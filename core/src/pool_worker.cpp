@@ -227,12 +227,13 @@ int PoolWorker::live(const Binding& binding) noexcept {
         read_binding_back();
         line_.pid.store(::getpid(), std::memory_order_relaxed);  // published by R4
         // seq_cst exchange, R4: before the look at the sleepers
-        line_.phase.exchange(WorkerPhase::bound, std::memory_order_seq_cst);
+        line_.phase.exchange(options_.initializer ? WorkerPhase::bound : WorkerPhase::working,
+                             std::memory_order_seq_cst);
         area_.pool().results.notify_all();
         if (options_.initializer) {
             options_.initializer();
+            line_.phase.store(WorkerPhase::working, std::memory_order_release);  // R4
         }
-        line_.phase.store(WorkerPhase::working, std::memory_order_release);  // R4
         for (std::size_t served = 0; serve_one();) {
             if (options_.max_tasks_per_child != 0 && ++served >= options_.max_tasks_per_child) {
                 line_.phase.store(WorkerPhase::retiring, std::memory_order_release);  // R4

@@ -295,7 +295,8 @@ class Pool {
         core()->require_here();
         core()->terminate();
     }
-    /// The workers as they are now; pid 0 where one is just being replaced.
+    /// The workers as they are now; pid 0 where one is just being replaced, until its successor
+    /// has been bound.
     [[nodiscard]] std::vector<WorkerInfo> workers() const { return core()->workers(); }
 
  private:
