@@ -237,9 +237,11 @@ SweepCounts sweep_of(const std::string& what) {
     using Model = typename S::Model;
     using Plan = typename S::Plan;
     SweepCounts sum;
-    const SweepOptions long_ones{.each_point = false};
-    const SweepOptions long_kills{
-        .pause = is_thorough(), .pairs = is_thorough(), .each_point = false};
+    const SweepOptions long_ones{.pairs_at_each_point = false};
+    const SweepOptions long_kills{.pause = is_thorough(),
+                                  .pairs = is_thorough(),
+                                  .kills_at_each_point = false,
+                                  .pairs_at_each_point = false};
     const auto run = [&](const std::string& operation, const Plan& plan, State state,
                          const SweepOptions& options = {}) {
         sum += sweep(

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <numeric>
 #include <sstream>
 #include <unordered_map>
 
@@ -164,9 +165,6 @@ class Sweep {
             }
             recording.points.push_back(all[index]);
         }
-        if (!options_.each_point && !is_thorough()) {
-            thin_out(recording);
-        }
         recording.slept = victim->slept();
         recording.varies = recording.slept || scene->depends_on_others();
         victim->kill();
@@ -182,19 +180,19 @@ class Sweep {
         return recording;
     }
 
-    static void thin_out(Recording& recording) {
-        std::vector<Point> kept;
-        for (const std::size_t index : recording.states) {
-            kept.push_back(recording.points[index]);
+    /// Of what slept the states say nothing.
+    static bool at_all(bool wanted, const Recording& recording) {
+        return wanted || recording.slept || is_thorough();
+    }
+    /// All points; or the first of each distinct state, and the system calls: who stands at another
+    /// shows the same to others.
+    static std::vector<std::size_t> places(const Recording& recording, bool at_each_point) {
+        std::vector<std::size_t> indices = recording.states;
+        if (at_each_point) {
+            indices.resize(recording.points.size());
+            std::iota(indices.begin(), indices.end(), std::size_t{0});
         }
-        if (recording.states.back() + 1 != recording.points.size()) {
-            kept.push_back(recording.points.back());
-        }
-        recording.points = std::move(kept);
-        recording.states.resize(recording.points.size());
-        for (std::size_t index = 0; index < recording.states.size(); ++index) {
-            recording.states[index] = index;
-        }
+        return indices;
     }
 
     /// A scene whose victim stands at the point; null when it did not come by in several attempts.
@@ -237,7 +235,8 @@ class Sweep {
 
     void kill_everywhere(const Recording& recording) {
         int before = 0;
-        for (std::size_t index = 0; index < recording.points.size(); ++index) {
+        for (const std::size_t index :
+             places(recording, at_all(options_.kills_at_each_point, recording))) {
             guarded([&] {
                 Staged staged = stage("killed", recording, index, &Scene::act);
                 if (!staged.scene) {
@@ -268,14 +267,7 @@ class Sweep {
     }
 
     void pause(const Recording& recording) {
-        std::vector<std::size_t> points = recording.states;
-        if (is_thorough()) {
-            points.resize(recording.points.size());
-            for (std::size_t index = 0; index < points.size(); ++index) {
-                points[index] = index;
-            }
-        }
-        for (const std::size_t index : points) {
+        for (const std::size_t index : places(recording, is_thorough())) {
             guarded([&] {
                 Staged staged = stage("paused", recording, index, &Scene::act);
                 if (!staged.scene || staged.returned) {
@@ -292,7 +284,11 @@ class Sweep {
     }
 
     void pair(const Recording& recording) {
-        for (std::size_t index = 0; index + 1 < recording.points.size(); ++index) {
+        for (const std::size_t index :
+             places(recording, at_all(options_.pairs_at_each_point, recording))) {
+            if (index + 1 == recording.points.size()) {
+                continue;  // it has returned
+            }
             for (const bool goes_on : {false, true}) {
                 guarded([&] {
                     Staged staged = stage(goes_on ? "overtaken, goes on" : "overtaken, killed",

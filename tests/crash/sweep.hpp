@@ -78,9 +78,10 @@ struct SweepOptions {
     bool pairs{true};  // others work on while the victim stands
     bool two{false};   // two victims
     // Else only at the first point of each distinct state of the shared memory, and at system
-    // calls: who dies at another leaves the same. For operations of thousands of points.
+    // calls: who dies or stands at another leaves the same. For operations of thousands of points.
     // (SLUICE_SOAK: at all of them.)
-    bool each_point{true};
+    bool kills_at_each_point{true};
+    bool pairs_at_each_point{true};
 };
 
 /// Whether there is time for everything (SLUICE_SOAK is set: `tools/test --soak`): every starting
