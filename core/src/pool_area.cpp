@@ -12,6 +12,7 @@
 
 #include "sluice/detail/failure.hpp"
 #include "sluice/error.hpp"
+#include "sluice/queue.hpp"
 
 namespace sluice::detail {
 namespace {
@@ -25,7 +26,8 @@ std::shared_ptr<QueueCore> make_queue(Wait wait, const MemoryOptions& memory) {
     shape.type_signature = shm::fnv1a("sluice: a pool's tasks");
     shape.type_text = "a pool's tasks";
     shape.wait = wait;
-    return QueueCore::make({}, Open::anonymous, shape, memory, 0600);
+    const Origin origin({}, Open::anonymous, QueueOptions{.memory = memory});
+    return std::make_shared<QueueCore>(origin, shape);
 }
 
 bool owner_has_several_cpus() noexcept {

@@ -78,18 +78,7 @@ shm::MpmcRing::Shape found_shape(const ObjectCore& core, const QueueShape& wante
     return shape;
 }
 
-struct Making {
-    shm::MemoryOptions memory{};
-    unsigned permissions{};
-};
-
 }  // namespace
-
-std::shared_ptr<QueueCore> QueueCore::make(const shm::SegmentPlace& place, Open how,
-                                           const QueueShape& wanted,
-                                           const shm::MemoryOptions& memory, unsigned permissions) {
-    return std::make_shared<QueueCore>(Origin(place, how, Making{memory, permissions}), wanted);
-}
 
 QueueCore::QueueCore(const Origin& origin, const QueueShape& wanted)
     : ObjectCore(origin, object_shape(origin, wanted)),

@@ -43,7 +43,7 @@ class ManagerSoak : public ::testing::Test {
 
     void spawn(unsigned worker) {
         ledger_->workers[worker].at.store(ManagerAt::rest);
-        victims_[worker] = test::Child([this, worker] {
+        victims_[worker] = StoppableChild([this, worker] {
             // Some open it by name, others inherit it.
             const Manager manager = worker % 2 == 0 ? manager_ : Manager::open(name_.name());
             ManagerWorker(*ledger_, worker, manager).run();
@@ -86,31 +86,25 @@ class ManagerSoak : public ::testing::Test {
     std::uint64_t stops_{};
     std::uint64_t in_doubt_{};        // items, in all
     std::uint64_t doubtful_items_{};  // of this round
-    std::array<test::Child, kManagerWorkers> victims_;
-    std::array<Clock::time_point, kManagerWorkers> stopped_until_{};
+    std::array<StoppableChild, kManagerWorkers> victims_;
 };
 
 void ManagerSoak::disturb() {
     const auto worker = static_cast<unsigned>(random_() % kManagerWorkers);
     if (random_() % 8 == 0) {
-        victims_[worker].signal(SIGSTOP);
-        stopped_until_[worker] = Clock::now() + std::chrono::microseconds(random_() % 20'000);
+        victims_[worker].stop_for(std::chrono::microseconds(random_() % 20'000));
         ++stops_;
         return;
     }
     victims_[worker].kill_and_join();
-    stopped_until_[worker] = {};
     ++kills_;
     doubtful_items_ += ledger_->workers[worker].at.load() == ManagerAt::taking;
     spawn(worker);
 }
 
 void ManagerSoak::resume(Clock::time_point now) {
-    for (unsigned worker = 0; worker < kManagerWorkers; ++worker) {
-        if (stopped_until_[worker] != Clock::time_point() && now >= stopped_until_[worker]) {
-            victims_[worker].resume();
-            stopped_until_[worker] = {};
-        }
+    for (StoppableChild& victim : victims_) {
+        victim.resume_if_due(now);
     }
 }
 

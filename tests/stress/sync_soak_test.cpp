@@ -68,7 +68,7 @@ class SyncSoak : public ::testing::Test {
         note.incarnation.fetch_add(1);
         note.at.store(At::rest);
         note.reading.store(0);
-        victims_[worker] = test::Child([this, worker] {
+        victims_[worker] = StoppableChild([this, worker] {
             Objects objects = objects_;
             // Some by name, others inherited.
             objects.lock = Lock::open(lock_name_.name());
@@ -103,15 +103,13 @@ class SyncSoak : public ::testing::Test {
     std::mt19937_64 random_;
     Totals totals_;
     std::uint32_t doubtful_permits_{};  // of this round
-    std::array<test::Child, kWorkers> victims_;
-    std::array<Clock::time_point, kWorkers> stopped_until_{};
+    std::array<StoppableChild, kWorkers> victims_;
 };
 
 void SyncSoak::kill(unsigned worker) {
     WorkerNote& note = ledger_->workers[worker];
     note.doomed.store(note.incarnation.load());  // before it dies: see SyncLedger
     victims_[worker].kill_and_join();
-    stopped_until_[worker] = {};
     ++totals_.kills;
     // A counted permit stays taken when its taker dies: it is for us to give back.
     const At at = note.at.load();
@@ -126,8 +124,7 @@ void SyncSoak::disturb() {
     const auto worker = static_cast<unsigned>(random_() % kWorkers);
     // Where many permits are in doubt, the next round begins with all of them.
     if (random_() % 8 == 0 || doubtful_permits_ + kWorkers >= kCountedPermits) {
-        victims_[worker].signal(SIGSTOP);
-        stopped_until_[worker] = Clock::now() + std::chrono::microseconds(random_() % 20'000);
+        victims_[worker].stop_for(std::chrono::microseconds(random_() % 20'000));
         ++totals_.stops;
         return;
     }
@@ -136,11 +133,8 @@ void SyncSoak::disturb() {
 }
 
 void SyncSoak::resume(Clock::time_point now) {
-    for (unsigned worker = 0; worker < kWorkers; ++worker) {
-        if (stopped_until_[worker] != Clock::time_point() && now >= stopped_until_[worker]) {
-            victims_[worker].resume();
-            stopped_until_[worker] = {};
-        }
+    for (StoppableChild& victim : victims_) {
+        victim.resume_if_due(now);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,6 +16,7 @@
 #include <iterator>
 #include <string>
 
+#include "support/processes.hpp"
 #include "support/sanitizers.hpp"
 
 namespace sluice::soak {
@@ -25,6 +27,28 @@ inline std::chrono::seconds soak_time(long usual) {
     const long wanted = given != nullptr ? std::strtol(given, nullptr, 10) : 0;
     return std::chrono::seconds(wanted > 0 ? wanted : (test::kUnderAddressSanitizer ? 10 : usual));
 }
+
+/// A child that is stopped for a while.
+class StoppableChild : public test::Child {
+ public:
+    using Clock = std::chrono::steady_clock;
+
+    using Child::Child;
+    void stop_for(Clock::duration time) {
+        signal(SIGSTOP);
+        stopped_until_ = Clock::now() + time;
+    }
+    /// Lets it go on when its time has come.
+    void resume_if_due(Clock::time_point now) {
+        if (stopped_until_ != Clock::time_point() && now >= stopped_until_) {
+            resume();
+            stopped_until_ = {};
+        }
+    }
+
+ private:
+    Clock::time_point stopped_until_{};
+};
 
 inline std::uint64_t count_descriptors() {
     return static_cast<std::uint64_t>(

@@ -268,6 +268,24 @@ std::vector<FamilyPlot> family_plots(const Json& run, const std::string& family,
     return plots;
 }
 
+/// The plots of each family of races, then its races, in the order of the run.
+template <class OnPlot, class OnRace>
+void walk(const Json& run, OnPlot&& on_plot, OnRace&& on_race) {
+    Colours colours;
+    std::string family;
+    for (const Json& race : run.at("races")) {
+        const auto name = race.at("name").get<std::string>();
+        if (const Name parts(name); parts.family != family) {
+            family = parts.family;
+            colours = {};
+            for (const FamilyPlot& plot : family_plots(run, family, colours)) {
+                on_plot(family, plot);
+            }
+        }
+        on_race(name, race, colours);
+    }
+}
+
 /// A file's name: letters, digits and '-', nothing that a shell minds.
 std::string file_name(std::string_view text) {
     std::string name;
@@ -346,23 +364,18 @@ std::string bench_page(std::span<const Json> runs) {
         if (run.value("quick", false)) {
             html += "<p class=\"not\">A quick run: its figures mean nothing.</p>";
         }
-        Colours colours;
-        std::string family;
-        for (const Json& race : run.at("races")) {
-            const auto name = race.at("name").get<std::string>();
-            if (const Name parts(name); parts.family != family) {
-                family = parts.family;
-                colours = {};
-                for (const FamilyPlot& plot : family_plots(run, family, colours)) {
-                    html += plot.shared.empty()
-                                ? ""
-                                : fmt::format("<p class=\"soft\">{}</p>", escaped(plot.shared));
-                    html += plot.svg;
-                }
-            }
-            html += fmt::format("<h3>{}</h3>", escaped(name)) + race_table(race) +
-                    race_bars(race, colours) + race_latencies(race, colours);
-        }
+        walk(
+            run,
+            [&](const std::string&, const FamilyPlot& plot) {
+                html += plot.shared.empty()
+                            ? ""
+                            : fmt::format("<p class=\"soft\">{}</p>", escaped(plot.shared));
+                html += plot.svg;
+            },
+            [&](const std::string& name, const Json& race, Colours& colours) {
+                html += fmt::format("<h3>{}</h3>", escaped(name)) + race_table(race) +
+                        race_bars(race, colours) + race_latencies(race, colours);
+            });
     }
     if (!runs.empty()) {
         html += machine_table(runs.front().at("machine"));
@@ -378,21 +391,16 @@ std::vector<Picture> bench_pictures(std::span<const Json> runs) {
         }
     };
     for (const Json& run : runs) {
-        Colours colours;
-        std::string family;
-        for (const Json& race : run.at("races")) {
-            const auto name = race.at("name").get<std::string>();
-            if (const Name parts(name); parts.family != family) {
-                family = parts.family;
-                colours = {};
-                for (const FamilyPlot& plot : family_plots(run, family, colours)) {
-                    add(family + (plot.shared.empty() ? "" : "-" + plot.shared) + "-by-" + plot.key,
-                        plot.svg);
-                }
-            }
-            add(name, race_bars(race, colours));
-            add(name + "-percentiles", race_latencies(race, colours));
-        }
+        walk(
+            run,
+            [&](const std::string& family, const FamilyPlot& plot) {
+                add(family + (plot.shared.empty() ? "" : "-" + plot.shared) + "-by-" + plot.key,
+                    plot.svg);
+            },
+            [&](const std::string& name, const Json& race, Colours& colours) {
+                add(name, race_bars(race, colours));
+                add(name + "-percentiles", race_latencies(race, colours));
+            });
     }
     return pictures;
 }

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <sluice/detail/queue_core.hpp>
 #include <sluice/error.hpp>
+#include <sluice/queue.hpp>
 #include <sluice/shm/inspect.hpp>
 
 #include "command.hpp"
@@ -44,8 +45,9 @@ class AnyQueue {
         shape.values_have_extents = packed_;
         shape.type_signature = facts.type_signature;
         shape.type_text = facts.type_text;
-        core_ = detail::QueueCore::make(name_of(path_of(name)), detail::QueueCore::Open::open,
-                                        shape, {}, 0600);
+        const std::string plain_name = name_of(path_of(name));
+        const detail::Origin origin({plain_name}, detail::Open::open, QueueOptions{});
+        core_ = std::make_shared<detail::QueueCore>(origin, shape);
         if (!packed_ && type_.is_plain() && payload_offset_ + type_.bytes > facts.element_bytes) {
             type_ = Type{};  // the text is not what lies there
         }

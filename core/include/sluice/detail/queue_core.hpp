@@ -73,14 +73,8 @@ class HeldClaim {
 
 class QueueCore : public ObjectCore {
  public:
-    using Open = detail::Open;
-
     /// Errors: as ObjectCore's; std::invalid_argument: a capacity that cannot be.
     QueueCore(const Origin& origin, const QueueShape& wanted);
-    /// The same, for who knows the values' type only while he runs.
-    static std::shared_ptr<QueueCore> make(const shm::SegmentPlace& place, Open how,
-                                           const QueueShape& shape,
-                                           const shm::MemoryOptions& memory, unsigned permissions);
 
     /// False when the deadline passed first. Throws Closed, std::system_error (no place for this
     /// thread).
